@@ -1,0 +1,219 @@
+/*
+ * clavigerctl_status: owns what `clavigerctl status` shows: the master's answer and the pools as the database
+ * has them. Reads only; the only file of the programs that includes <jansson.h>.
+ */
+#include "clavigerctl.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+struct pool_count {
+    const char *provider; /* borrowed */
+    unsigned valid;
+    unsigned temporary;
+    unsigned permanent;
+};
+
+struct pool_counts {
+    struct pool_count *items; /* owned */
+    size_t count;
+};
+
+static struct pool_count *find_pool(struct pool_counts *pools, const char *provider)
+{
+    for (size_t i = 0; i < pools->count; i++) {
+        if (strcmp(pools->items[i].provider, provider) == 0)
+            return &pools->items[i];
+    }
+    struct pool_count *pool = &pools->items[pools->count++];
+    pool->provider = provider;
+    return pool;
+}
+
+/* The configuration's providers in their order, then any that only the database has. -1 = out of memory. */
+static int count_pools(const struct status_view *view, struct pool_counts *pools)
+{
+    const struct provider_list *providers = &view->conf->providers;
+    pools->count = 0;
+    pools->items = calloc(providers->count + view->rows->count + 1, sizeof(*pools->items));
+    if (!pools->items)
+        return -1;
+    for (size_t i = 0; i < providers->count; i++)
+        find_pool(pools, providers->items[i].name);
+    for (size_t i = 0; i < view->rows->count; i++) {
+        const struct store_row *row = &view->rows->items[i];
+        struct pool_count *pool = find_pool(pools, row->provider);
+        if (strcmp(row->state, "permanent") == 0)
+            pool->permanent++;
+        else if (strcmp(row->state, "temporary") == 0)
+            pool->temporary++;
+        else
+            pool->valid++;
+    }
+    return 0;
+}
+
+static const char *get_text(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+    return text ? text : "";
+}
+
+static long long get_number(const json_t *object, const char *name)
+{
+    return (long long)json_integer_value(json_object_get(object, name));
+}
+
+static void put_duration(struct buf *out, long long seconds)
+{
+    if (seconds >= 86400)
+        buf_printf(out, "%lld d %lld h", seconds / 86400, seconds / 3600 % 24);
+    else if (seconds >= 3600)
+        buf_printf(out, "%lld h %lld min", seconds / 3600, seconds / 60 % 60);
+    else if (seconds >= 60)
+        buf_printf(out, "%lld min %lld s", seconds / 60, seconds % 60);
+    else
+        buf_printf(out, "%lld s", seconds);
+}
+
+static void put_list(struct buf *out, const char *title, const json_t *list)
+{
+    buf_puts(out, title);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *item = json_string_value(json_array_get(list, i));
+        buf_printf(out, "%s%s", i > 0 ? ", " : "", item ? item : "");
+    }
+    buf_puts(out, json_array_size(list) == 0 ? "none\n" : "\n");
+}
+
+static void put_workers(struct buf *out, const json_t *workers)
+{
+    static const struct table_column COLUMNS[] = {{"worker", true},     {"pid", true}, {"phase", false},
+                                                  {"generation", true}, {"up", true},  {"connections", true},
+                                                  {"requests", true}};
+    struct table table;
+    table_init(&table, COLUMNS, COUNT(COLUMNS));
+    for (size_t i = 0; i < json_array_size(workers); i++) {
+        const json_t *worker = json_array_get(workers, i);
+        struct buf up = {0};
+        put_duration(&up, get_number(worker, "uptime_s"));
+        table_cell(&table, "%lld", get_number(worker, "number"));
+        table_cell(&table, "%lld", get_number(worker, "pid"));
+        table_cell(&table, "%s", get_text(worker, "phase"));
+        table_cell(&table, "%lld", get_number(worker, "generation"));
+        table_cell(&table, "%s", up.data ? up.data : "");
+        table_cell(&table, "%lld", get_number(worker, "connections"));
+        table_cell(&table, "%lld", get_number(worker, "requests"));
+        buf_fini(&up);
+    }
+    buf_putc(out, '\n');
+    table_print(&table, "", out);
+    table_fini(&table);
+}
+
+static void put_daemon(struct buf *out, const json_t *status)
+{
+    const json_t *reload = json_object_get(status, "last_reload");
+    const json_t *database = json_object_get(status, "database");
+    const char *configuration = get_text(status, "configuration");
+    buf_printf(out, "clavigerd %s is %s as pid %lld for ", get_text(status, "version"),
+               get_text(status, "phase"), get_number(status, "pid"));
+    put_duration(out, get_number(status, "uptime_s"));
+    buf_printf(out, "\nconfiguration  %s, generation %lld\n",
+               configuration[0] ? configuration : "built-in defaults", get_number(status, "generation"));
+    if (json_is_object(reload) && json_is_true(json_object_get(reload, "ok")))
+        buf_printf(out, "last reload    %s, serves\n", get_text(reload, "time"));
+    else if (json_is_object(reload))
+        buf_printf(out, "last reload    %s, refused: %s\n", get_text(reload, "time"),
+                   get_text(reload, "error"));
+    put_list(out, "listen         ", json_object_get(status, "listen"));
+    put_list(out, "admin_listen   ", json_object_get(status, "admin_listen"));
+    buf_printf(out, "database       %s, %s", get_text(database, "path"), get_text(database, "condition"));
+    if (strcmp(get_text(database, "condition"), "ok") != 0)
+        buf_printf(out, " since %s", get_text(database, "since"));
+    buf_printf(out, ", %lld errors\n", get_number(database, "errors"));
+    put_workers(out, json_object_get(status, "workers"));
+}
+
+static void put_pools(struct buf *out, const struct pool_counts *pools)
+{
+    static const struct table_column COLUMNS[] = {{"pool", false},
+                                                  {"valid", true},
+                                                  {"temporary", true},
+                                                  {"permanent", true}};
+    struct table table;
+    table_init(&table, COLUMNS, COUNT(COLUMNS));
+    for (size_t i = 0; i < pools->count; i++) {
+        table_cell(&table, "%s", pools->items[i].provider);
+        table_cell(&table, "%u", pools->items[i].valid);
+        table_cell(&table, "%u", pools->items[i].temporary);
+        table_cell(&table, "%u", pools->items[i].permanent);
+    }
+    buf_putc(out, '\n');
+    table_print(&table, "", out);
+    table_fini(&table);
+}
+
+int clavigerctl_status_text(const struct status_view *view, struct buf *out)
+{
+    if (view->answer) {
+        json_t *status = json_loads(view->answer, 0, NULL);
+        if (!status)
+            return -1;
+        put_daemon(out, status);
+        json_decref(status);
+    } else {
+        buf_puts(out, "clavigerd is not running\n");
+    }
+    if (!view->rows) {
+        buf_printf(out, "\npools: %s\n", view->database_error);
+        return 0;
+    }
+    struct pool_counts pools;
+    if (count_pools(view, &pools) < 0) {
+        out->failed = true;
+        return 0;
+    }
+    put_pools(out, &pools);
+    free(pools.items);
+    return 0;
+}
+
+/* JSON null when the database cannot be read; NULL when out of memory. */
+static json_t *pools_json(const struct status_view *view)
+{
+    struct pool_counts pools;
+    if (!view->rows)
+        return json_null();
+    if (count_pools(view, &pools) < 0)
+        return NULL;
+    json_t *list = json_array();
+    for (size_t i = 0; i < pools.count; i++) {
+        const struct pool_count *pool = &pools.items[i];
+        json_array_append_new(list, json_pack("{s:s,s:i,s:i,s:i}", "provider", pool->provider, "valid",
+                                              (int)pool->valid, "temporary", (int)pool->temporary,
+                                              "permanent", (int)pool->permanent));
+    }
+    free(pools.items);
+    return list;
+}
+
+int clavigerctl_status_json(const struct status_view *view, struct buf *out)
+{
+    json_t *status = view->answer ? json_loads(view->answer, 0, NULL) : json_null();
+    if (!status)
+        return -1;
+    json_t *all = json_pack("{s:b,s:o,s:o,s:s?}", "running", view->answer ? 1 : 0, "daemon", status, "pools",
+                            pools_json(view), "database_error", view->rows ? NULL : view->database_error);
+    char *text = all ? json_dumps(all, JSON_INDENT(2)) : NULL;
+    if (text)
+        buf_printf(out, "%s\n", text);
+    else
+        out->failed = true;
+    free(text);
+    json_decref(all);
+    return 0;
+}

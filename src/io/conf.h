@@ -1,0 +1,93 @@
+/*
+ * conf: the configuration file, read with libconfuse into one immutable struct.
+ *
+ * Every error names its place: "FILE:LINE: what and what to do". The syntax and the meaning of every option
+ * stand in claviger.conf(5). Only this module includes <confuse.h>.
+ */
+#ifndef CLAVIGER_IO_CONF_H
+#define CLAVIGER_IO_CONF_H
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "core/provider.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+/* One listening address, ready for bind(). */
+struct conf_listen {
+    char *text; /* as configured: "127.0.0.1:8080", "[::1]:8080", "unix:/run/claviger-http.sock" */
+    struct sockaddr_storage addr;
+    socklen_t addr_len;
+};
+
+struct conf_listens {
+    struct conf_listen *items;
+    size_t count;
+};
+
+struct conf {
+    char *file; /* where it was read from; NULL = built-in defaults */
+    struct conf_listens listens;
+    struct conf_listens admin_listens;
+    unsigned workers; /* as configured: 0 = one per CPU this process may use */
+    char *user;       /* "" = stay who we are */
+    char *state_db;
+    char *pid_file;
+    char *control;
+    char *user_agent;
+    int64_t watchdog_ms;
+    bool allow_anonymous;
+    struct provider_list providers;
+    struct {
+        char *target; /* "stderr", "syslog" or an absolute path */
+        enum log_format format;
+        enum log_level level;
+        bool access;
+    } log;
+    struct {
+        int64_t request_body;  /* bytes */
+        int64_t buffer_memory; /* bytes */
+        int64_t header_size;   /* bytes */
+        int64_t connections;   /* per worker */
+        int64_t head_timeout_ms;
+        int64_t client_timeout_ms;
+        int64_t shutdown_timeout_ms;
+    } limits;
+};
+
+/*
+ * Reads and checks `file`, keys included. NULL as file: the built-in defaults, keys from the environment. On
+ * failure NULL is returned and `errors` holds one or more lines, each "FILE:LINE: what and what to do\n"
+ * (without a file: "built-in defaults: …\n"); no key is ever part of it.
+ */
+struct conf *conf_load(const char *file, struct buf *errors);
+
+/*
+ * For clavigerctl, which needs no key and has to work beside a file that the daemon refuses: key files and
+ * the keys' variables are not looked at, every provider has key_count 0. Errors are told as by conf_load(),
+ * but with them too the result has state_db and control, as the file gives them or else the defaults. NULL
+ * only when the file cannot be read at all (or out of memory).
+ */
+struct conf *conf_load_paths(const char *file, struct buf *errors);
+
+/* What is read when nothing else is named: SYSCONFDIR/claviger/claviger.conf, or NULL (built-in defaults)
+ * when there is no such file. */
+const char *conf_default_file(void);
+
+/* "libConfuse/3.3" */
+const char *conf_library_version(void);
+
+/* Wipes the keys and frees everything; *conf becomes NULL. NULL is allowed. */
+void conf_free(struct conf **conf);
+
+/* Writes the effective configuration in the file's own syntax, every default included, keys as hints (-T).
+ * What is written can be read again, but for the keys. */
+void conf_print(const struct conf *conf, struct buf *out);
+
+/* The number of workers to run: as configured, or one per CPU of this process's affinity mask; at least 1. */
+unsigned conf_worker_count(const struct conf *conf);
+
+#endif

@@ -1,0 +1,536 @@
+/*
+ * housekeeper: keeps the database file in order: checkpoints it, notices that it was deleted, replaced or
+ * damaged, and makes it again from what this process and the shared memory know. Called by the admin process
+ * once a tick.
+ *
+ * Nobody else may checkpoint. It must not open() the database beside SQLite (see store_file.c), so all it
+ * knows of the files comes from lstat().
+ */
+#include "io/housekeeper.h"
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "io/store_file.h"
+#include "io/store_schema.h"
+#include "io/store_trouble.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* How long one step may wait for a lock; the admin listener waits with it. */
+#define BUSY_MS 100
+/* A file that others use is given more time at the end, when nobody waits. */
+#define LAST_BUSY_MS 1000
+/* Pauses after a checkpoint that a reader or writer stood in the way of: it keeps writers waiting while it
+ * waits. */
+#define PAUSE_MAX_MS 5000
+/* A WAL that could not be emptied for so long is worth a word. */
+#define BLOCKED_MS 60000
+/* A mark's time is that of its process's loop, which may lie this far behind. */
+#define MARK_SLACK_MS 1000
+/* The database's pages are of SQLite's default size; each frame of the WAL has a header of 24 bytes. */
+#define FRAME_BYTES (4096 + 24)
+
+enum health {
+    FINE,
+    UNKNOWN,  /* the file system does not say */
+    GONE,     /* no file at PATH */
+    REPLACED, /* another file at PATH */
+    ORPHANED, /* -wal or -shm is gone or another one */
+    SUSPECT,  /* a process met damage, or the file has shrunk */
+};
+
+static const char *const health_words[] = {
+    [FINE] = "sound",
+    [UNKNOWN] = "not readable",
+    [GONE] = "deleted",
+    [REPLACED] = "replaced",
+    [ORPHANED] = "robbed of its -wal or -shm file",
+    [SUSPECT] = "reported damaged",
+};
+
+struct identity {
+    dev_t dev;
+    ino_t ino;
+    off_t size;
+    ino_t wal;
+    ino_t shm;
+};
+
+struct kept_key {
+    const struct provider *provider;
+    const struct key *key;
+    const struct key_state *state; /* in the pools */
+    struct shared_key *slot;
+    struct key_state kept; /* what the file held before it was lost */
+};
+
+struct housekeeper {
+    struct housekeeper_options options;
+    struct kept_key *keys;
+    size_t count;
+    struct store_trouble trouble;
+    sqlite3 *db;          /* NULL until the file at PATH is adopted */
+    struct identity seen; /* the files that db has open */
+    int lock_fd;
+    bool holds_lock;
+    bool sync_due;
+    enum health keeping;  /* why `kept` is to be written to the next file; FINE = it is not */
+    int64_t redo_since;   /* marks from this monotonic time on are looked for in the file */
+    int64_t redo_until;   /* and only up to this one: what comes later went to the new file */
+    unsigned redo_rounds; /* so many ticks more */
+    int64_t checkpoint_at;
+    int64_t checkpoint_pause_ms;
+    int64_t blocked_since; /* INT64_MAX = not blocked */
+    bool blocked_said;
+};
+
+/* Takes the lock when it is free. A lock file that was removed is no lock any more. */
+static void take_lock(struct housekeeper *hk)
+{
+    char name[PATH_MAX];
+    struct stat st;
+
+    if (hk->lock_fd >= 0 && (fstat(hk->lock_fd, &st) < 0 || st.st_nlink == 0)) {
+        fd_close(&hk->lock_fd);
+        hk->holds_lock = false;
+    }
+    if (hk->holds_lock)
+        return;
+    if (hk->lock_fd < 0 && snprintf(name, sizeof(name), "%s.lock", hk->options.path) < (int)sizeof(name))
+        hk->lock_fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+    hk->holds_lock = hk->lock_fd >= 0 && flock(hk->lock_fd, LOCK_EX | LOCK_NB) == 0;
+}
+
+static ino_t inode_beside(const char *path, const char *suffix, off_t *size)
+{
+    char name[PATH_MAX];
+    struct stat st;
+
+    if (snprintf(name, sizeof(name), "%s%s", path, suffix) >= (int)sizeof(name) || lstat(name, &st) < 0)
+        return 0;
+    if (size != NULL)
+        *size = st.st_size;
+    return st.st_ino;
+}
+
+/* 0, or -1 with errno. */
+static int identify(const char *path, struct identity *out)
+{
+    struct stat st;
+
+    if (lstat(path, &st) < 0)
+        return -1;
+    *out = (struct identity){.dev = st.st_dev, .ino = st.st_ino, .size = st.st_size};
+    out->wal = inode_beside(path, "-wal", NULL);
+    out->shm = inode_beside(path, "-shm", NULL);
+    return 0;
+}
+
+static enum health look(struct housekeeper *hk)
+{
+    struct identity now;
+
+    if (identify(hk->options.path, &now) < 0)
+        return errno == ENOENT || errno == ENOTDIR ? GONE : UNKNOWN;
+    if (hk->db != NULL && (now.dev != hk->seen.dev || now.ino != hk->seen.ino))
+        return REPLACED;
+    if (atomic_load(&hk->options.shared->database_damaged) != 0)
+        return SUSPECT;
+    if (hk->db == NULL)
+        return FINE;
+    if (now.wal != hk->seen.wal || now.shm != hk->seen.shm)
+        return ORPHANED;
+    if (now.size < hk->seen.size)
+        return SUSPECT;
+    hk->seen.size = now.size;
+    return FINE;
+}
+
+static void detach(struct housekeeper *hk)
+{
+    sqlite3_close(hk->db);
+    hk->db = NULL;
+}
+
+/* Opens the file at PATH and remembers which it is. An SQLite result code; SQLITE_BUSY also when the file
+ * changed under our hands. */
+static int attach(struct housekeeper *hk, struct buf *reason)
+{
+    const char *path = hk->options.path;
+    struct identity before;
+    int code;
+
+    if (identify(path, &before) < 0) {
+        buf_printf(reason, "state database %s: is not there", path);
+        return SQLITE_CANTOPEN;
+    }
+    hk->db = store_schema_connect(path, false, BUSY_MS, &code, reason);
+    if (hk->db == NULL)
+        return code;
+    /* Reading makes SQLite open -wal and -shm. */
+    code = sqlite3_exec(hk->db, "SELECT count(*) FROM key_state", NULL, NULL, NULL);
+    if (code != SQLITE_OK) {
+        buf_printf(reason, "state database %s: cannot be used: %s; %s", path, sqlite3_errmsg(hk->db),
+                   store_schema_advice(code));
+        detach(hk);
+        return code;
+    }
+    if (identify(path, &hk->seen) < 0 || hk->seen.ino != before.ino || hk->seen.dev != before.dev) {
+        detach(hk);
+        return SQLITE_BUSY;
+    }
+    return SQLITE_OK;
+}
+
+/* One kept state into its row: never less than what is there. */
+static int write_back_key(sqlite3_stmt *stmt, const struct kept_key *key, const struct store_clock *now)
+{
+    int64_t until =
+        key->kept.until_ms > now->mono_ms ? now->real_ms + (key->kept.until_ms - now->mono_ms) : 0;
+    struct shared_mark last;
+    int64_t marked;
+    bool known = shared_key_last(key->slot, &last, &marked) && last.permanent == key->kept.permanent;
+
+    /* The mark itself, when that is what the state comes from: two clocks differ by a rounding. */
+    if (known && last.until_real_ms > until && last.until_real_ms - until < MARK_SLACK_MS)
+        until = last.until_real_ms;
+    sqlite3_bind_text(stmt, 1, key->provider->name, -1, SQLITE_STATIC);
+    sqlite3_bind_text(stmt, 2, key->key->id, -1, SQLITE_STATIC);
+    sqlite3_bind_text(stmt, 3, key->key->hint, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(stmt, 4, (sqlite3_int64)(key->key - key->provider->keys));
+    sqlite3_bind_int64(stmt, 5, key->kept.permanent);
+    sqlite3_bind_int64(stmt, 6, until);
+    sqlite3_bind_null(stmt, 7);
+    if (known && last.status != 0)
+        sqlite3_bind_int64(stmt, 7, last.status);
+    sqlite3_bind_text(stmt, 8, known ? key_mark_reason(last.status) : "restored", -1, SQLITE_STATIC);
+    sqlite3_bind_int64(stmt, 9, now->real_ms);
+    sqlite3_step(stmt);
+    return sqlite3_reset(stmt);
+}
+
+/* Writes what was kept of a lost file to the one that is open now. An SQLite result code. */
+static int write_back(struct housekeeper *hk, const struct store_clock *now, size_t *restored)
+{
+    sqlite3_stmt *stmt = NULL;
+    int code = sqlite3_prepare_v2(
+        hk->db,
+        "INSERT INTO key_state(provider, key_id, hint, position, permanent, cooldown_until, last_status, "
+        "reason,"
+        " failures, updated_at) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, ?9)"
+        " ON CONFLICT(provider, key_id) DO UPDATE SET"
+        " permanent = MAX(permanent, excluded.permanent),"
+        " cooldown_until = MAX(cooldown_until, excluded.cooldown_until),"
+        " last_status = excluded.last_status, reason = excluded.reason, failures = MAX(failures, 1),"
+        " updated_at = excluded.updated_at"
+        " WHERE permanent < excluded.permanent"
+        " OR (permanent = excluded.permanent AND cooldown_until < excluded.cooldown_until)",
+        -1, &stmt, NULL);
+
+    if (code == SQLITE_OK)
+        code = sqlite3_exec(hk->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    for (size_t i = 0; code == SQLITE_OK && i < hk->count; i++) {
+        if (key_status(&hk->keys[i].kept, now->mono_ms) == KEY_VALID)
+            continue;
+        code = write_back_key(stmt, &hk->keys[i], now);
+        (*restored)++;
+    }
+    if (code == SQLITE_OK)
+        code = sqlite3_exec(hk->db, "COMMIT", NULL, NULL, NULL);
+    if (code != SQLITE_OK && sqlite3_get_autocommit(hk->db) == 0)
+        sqlite3_exec(hk->db, "ROLLBACK", NULL, NULL, NULL);
+    sqlite3_finalize(stmt);
+    return code;
+}
+
+/* Has marks written again that are clean in shared memory though the file does not hold them: they were
+ * committed to the file that was lost, after it had been copied. */
+static void redo_marks(struct housekeeper *hk, const struct store_clock *now)
+{
+    bool any = false;
+
+    store_refresh(hk->options.store, now);
+    for (size_t i = 0; i < hk->count; i++) {
+        struct kept_key *key = &hk->keys[i];
+        struct key_state state = *key->state;
+        struct shared_mark last;
+        struct mark mark = {0};
+        int64_t marked;
+
+        if (!shared_key_last(key->slot, &last, &marked) || marked < hk->redo_since)
+            continue;
+        mark.permanent = last.permanent;
+        mark.until_ms = now->mono_ms + (last.until_real_ms - now->real_ms);
+        if ((last.permanent || last.until_real_ms > now->real_ms) && key_mark(&state, &mark)) {
+            shared_key_redo(key->slot);
+            any = true;
+        }
+    }
+    if (any)
+        atomic_fetch_add(&hk->options.shared->key_generation, 1);
+}
+
+/* Makes the file at PATH the one that every process uses. An SQLite result code. */
+static int adopt(struct housekeeper *hk, const struct store_clock *now, struct buf *reason)
+{
+    struct shared *shared = hk->options.shared;
+    size_t restored = 0;
+    int code = attach(hk, reason);
+
+    if (code == SQLITE_OK && hk->keeping != FINE) {
+        code = write_back(hk, now, &restored);
+        if (code != SQLITE_OK) {
+            buf_printf(reason, "state database %s: what is known of the keys cannot be written: %s; %s",
+                       hk->options.path, sqlite3_errmsg(hk->db), store_schema_advice(code));
+            detach(hk);
+        }
+    }
+    if (code != SQLITE_OK)
+        return code;
+    /* At the first time too: the processes may have opened another file than the one that is here now. */
+    atomic_fetch_add(&shared->database_epoch, 1);
+    atomic_fetch_add(&shared->key_generation, 1);
+    atomic_store(&shared->database_damaged, 0);
+    if (hk->keeping != FINE)
+        log_warning("state database %s: was %s; it is in use again, with the states of %zu marked keys",
+                    hk->options.path, health_words[hk->keeping], restored);
+    /* At the first time: the process before this one may have ended between the copy and this. Otherwise once
+     * more at the next tick, for a worker that was killed before it could look at the epoch. */
+    if (hk->keeping == FINE)
+        hk->redo_since = now->mono_ms - 2 * MARK_SLACK_MS;
+    hk->redo_rounds = hk->keeping == FINE ? 1 : 2;
+    hk->redo_until = now->mono_ms + MARK_SLACK_MS;
+    hk->keeping = FINE;
+    return SQLITE_OK;
+}
+
+/* Takes the newest states as what the next file has to hold. */
+static void keep_states(struct housekeeper *hk, enum health why, const struct store_clock *now)
+{
+    if (hk->keeping != FINE)
+        return;
+    for (size_t i = 0; i < hk->count; i++)
+        hk->keys[i].kept = *hk->keys[i].state;
+    hk->keeping = why;
+    hk->redo_since = now->mono_ms - MARK_SLACK_MS;
+}
+
+/* What an open connection still reaches goes to a new file at PATH. An SQLite result code: SQLITE_OK also
+ * when there is nothing sound to copy, so that a new file is the way. */
+static int salvage(struct housekeeper *hk, enum health health, struct buf *reason)
+{
+    struct buf why = {0};
+    char *moved = NULL;
+    int code = SQLITE_OK;
+
+    if (hk->db != NULL && store_schema_salvage(hk->db, hk->options.path, &code, &why) < 0) {
+        if (!store_schema_is_damage(code)) {
+            buf_puts(reason, why.data != NULL ? why.data : "out of memory");
+        } else {
+            code = SQLITE_OK;
+            if (health == ORPHANED && store_file_set_aside(hk->options.path, &moved) < 0) {
+                buf_printf(reason, "state database %s: is damaged and cannot be moved aside; move it away",
+                           hk->options.path);
+                code = SQLITE_CANTOPEN;
+            }
+        }
+    }
+    buf_fini(&why);
+    free(moved);
+    return code;
+}
+
+/* Brings a sound file to PATH, only under the lock. An SQLite result code. */
+static int mend(struct housekeeper *hk, enum health health, struct buf *reason)
+{
+    const char *path = hk->options.path;
+    char *damaged = NULL;
+    int code = SQLITE_OK;
+
+    if (health == GONE || health == ORPHANED)
+        code = salvage(hk, health, reason);
+    if (code != SQLITE_OK)
+        return code;
+    /* A new file must not meet the old one's WAL. */
+    if (health == REPLACED && inode_beside(path, "-wal", NULL) == hk->seen.wal)
+        store_file_drop_sidecars(path);
+    detach(hk);
+    if (store_schema_prepare(path, (uid_t)-1, (gid_t)-1, BUSY_MS, &damaged, reason) < 0)
+        return SQLITE_CANTOPEN;
+    if (damaged != NULL)
+        log_error("state database %s: is damaged; it was moved to %s and is made again", path, damaged);
+    free(damaged);
+    hk->sync_due = true;
+    return SQLITE_OK;
+}
+
+static int sync_keys(struct housekeeper *hk, struct buf *reason)
+{
+    if (!hk->sync_due)
+        return SQLITE_OK;
+    if (store_schema_sync(hk->options.path, hk->options.providers, BUSY_MS, reason) < 0)
+        return SQLITE_CANTOPEN;
+    hk->sync_due = false;
+    return SQLITE_OK;
+}
+
+/* An SQLite result code; a checkpoint that has to wait is no failure. */
+static int checkpoint(struct housekeeper *hk, const struct store_clock *now)
+{
+    off_t size = 0;
+    int code;
+
+    if (inode_beside(hk->options.path, "-wal", &size) == 0 ||
+        size < (off_t)HOUSEKEEPER_WAL_FRAMES * FRAME_BYTES || now->mono_ms < hk->checkpoint_at)
+        return SQLITE_OK;
+    code = sqlite3_wal_checkpoint_v2(hk->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    if (!store_schema_is_busy(code)) {
+        hk->checkpoint_pause_ms = HOUSEKEEPER_TICK_MS;
+        hk->blocked_since = INT64_MAX;
+        hk->blocked_said = false;
+        if (store_schema_is_damage(code))
+            atomic_store(&hk->options.shared->database_damaged, 1);
+        return code;
+    }
+    hk->checkpoint_at = now->mono_ms + hk->checkpoint_pause_ms;
+    hk->checkpoint_pause_ms =
+        hk->checkpoint_pause_ms * 2 < PAUSE_MAX_MS ? hk->checkpoint_pause_ms * 2 : PAUSE_MAX_MS;
+    if (hk->blocked_since == INT64_MAX)
+        hk->blocked_since = now->mono_ms;
+    if (!hk->blocked_said && now->mono_ms - hk->blocked_since >= BLOCKED_MS) {
+        log_warning(
+            "state database %s: another process reads it for over a minute, so that its WAL only grows; "
+            "fuser(1) shows which, end that one",
+            hk->options.path);
+        hk->blocked_said = true;
+    }
+    return SQLITE_OK;
+}
+
+/* Everything about the file itself. An SQLite result code. */
+static int keep_file(struct housekeeper *hk, const struct store_clock *now, struct buf *reason)
+{
+    enum health health = look(hk);
+    int code = SQLITE_OK;
+    bool lost;
+
+    if (health == UNKNOWN) {
+        buf_printf(reason, "state database %s: cannot be looked at; check the modes of its directories",
+                   hk->options.path);
+        return SQLITE_CANTOPEN;
+    }
+    /* Without the lock only what another daemon has made is taken over. */
+    lost = health == REPLACED || (health != FINE && hk->holds_lock);
+    if (lost)
+        keep_states(hk, health, now);
+    if (hk->holds_lock && (lost || hk->db == NULL))
+        code = mend(hk, health, reason);
+    else if (lost)
+        detach(hk);
+    if (code == SQLITE_OK && hk->db == NULL && (lost || health == FINE)) {
+        code = sync_keys(hk, reason);
+        if (code == SQLITE_OK)
+            code = adopt(hk, now, reason);
+        if (store_schema_is_damage(code))
+            atomic_store(&hk->options.shared->database_damaged, 1);
+    }
+    return code;
+}
+
+void housekeeper_tick(struct housekeeper *hk, const struct store_clock *now)
+{
+    struct buf reason = {0};
+    int code;
+
+    take_lock(hk);
+    store_refresh(hk->options.store, now);
+    code = keep_file(hk, now, &reason);
+    if (hk->redo_rounds > 0 && hk->db != NULL) {
+        hk->redo_rounds--;
+        if (now->mono_ms <= hk->redo_until)
+            redo_marks(hk, now);
+    }
+    store_tend(hk->options.store, code == SQLITE_OK && hk->trouble.condition == DATABASE_OK, now);
+    store_flush(hk->options.store, now);
+    if (code == SQLITE_OK && hk->db != NULL)
+        code = sync_keys(hk, &reason);
+    if (code == SQLITE_OK && hk->db != NULL && hk->holds_lock)
+        code = checkpoint(hk, now);
+    if (code == SQLITE_OK && hk->lock_fd < 0) {
+        buf_printf(
+            &reason,
+            "state database %s: its lock file %s.lock cannot be opened; check the mode of its directory",
+            hk->options.path, hk->options.path);
+        code = SQLITE_CANTOPEN;
+    }
+    if (code == SQLITE_OK)
+        store_trouble_end(&hk->trouble, STORE_KEEPING, now);
+    else
+        store_trouble_begin(&hk->trouble, STORE_KEEPING, code, reason.data, now);
+    buf_fini(&reason);
+}
+
+struct housekeeper *housekeeper_new(const struct housekeeper_options *options)
+{
+    struct housekeeper *hk = calloc(1, sizeof(*hk));
+    size_t count = 0;
+
+    if (hk == NULL)
+        return NULL;
+    for (size_t p = 0; p < options->providers->count; p++)
+        count += options->providers->items[p].key_count;
+    hk->keys = calloc(count + 1, sizeof(*hk->keys));
+    hk->options = *options;
+    hk->lock_fd = -1;
+    for (size_t p = 0; hk->keys != NULL && p < options->providers->count; p++) {
+        const struct provider *provider = &options->providers->items[p];
+
+        for (size_t k = 0; k < provider->key_count; k++) {
+            struct kept_key *key = &hk->keys[hk->count++];
+
+            *key = (struct kept_key){.provider = provider,
+                                     .key = &provider->keys[k],
+                                     .state = &options->pools[p].states[k]};
+            key->slot = shared_key_slot(options->shared, provider->name, key->key->id);
+            if (key->slot == NULL) {
+                housekeeper_free(&hk);
+                return NULL;
+            }
+        }
+    }
+    if (hk->keys == NULL) {
+        housekeeper_free(&hk);
+        return NULL;
+    }
+    store_trouble_init(&hk->trouble, options->path, options->shared);
+    hk->sync_due = true;
+    hk->checkpoint_at = INT64_MIN;
+    hk->checkpoint_pause_ms = HOUSEKEEPER_TICK_MS;
+    hk->blocked_since = INT64_MAX;
+    return hk;
+}
+
+void housekeeper_free(struct housekeeper **housekeeper)
+{
+    struct housekeeper *hk = *housekeeper;
+
+    if (hk == NULL)
+        return;
+    if (hk->db != NULL && hk->holds_lock) {
+        sqlite3_busy_timeout(hk->db, LAST_BUSY_MS);
+        sqlite3_wal_checkpoint_v2(hk->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    }
+    detach(hk);
+    fd_close(&hk->lock_fd);
+    free(hk->keys);
+    free(hk);
+    *housekeeper = NULL;
+}

@@ -1,0 +1,168 @@
+/*
+ * shared: the pages that master, workers and admin share, and the slots of newest marks in them.
+ *
+ * The master makes them before it forks; store and housekeeper work on the slots. Nothing here may lock,
+ * allocate or wait: any process may be killed between any two instructions.
+ */
+#include "io/shared.h"
+
+#include <stddef.h>
+#include <sys/mman.h>
+
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2, "shared words must not need a lock");
+_Static_assert((SHARED_KEYS_MAX & (SHARED_KEYS_MAX - 1)) == 0, "the slot table is probed with a mask");
+
+/* The parts of shared_key.word, from the lowest bit on. */
+#define UNTIL_BITS    44
+#define UNTIL_MAX     ((INT64_C(1) << UNTIL_BITS) - 1)
+#define PERMANENT_BIT (UINT64_C(1) << 44)
+#define DIRTY_BIT     (UINT64_C(1) << 45)
+#define STATUS_SHIFT  46
+#define STATUS_MAX    0x3ff
+#define COUNT_SHIFT   56
+
+struct shared *shared_new(void)
+{
+    void *pages =
+        mmap(NULL, sizeof(struct shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    return pages == MAP_FAILED ? NULL : pages;
+}
+
+void shared_free(struct shared **shared)
+{
+    if (*shared != NULL) {
+        munmap(*shared, sizeof(struct shared));
+        *shared = NULL;
+    }
+}
+
+/* FNV-1a (Fowler, Noll, Vo) in 64 bits over both names and the NUL between them; never 0. */
+static uint64_t hash_key(const char *provider, const char *key_id)
+{
+    const char *parts[2] = {provider, key_id};
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+    for (size_t i = 0; i < 2; i++) {
+        const char *s = parts[i];
+        do {
+            hash ^= (unsigned char)*s;
+            hash *= UINT64_C(0x100000001b3);
+        } while (*s++ != '\0');
+    }
+    return hash != 0 ? hash : 1;
+}
+
+struct shared_key *shared_key_slot(struct shared *shared, const char *provider, const char *key_id)
+{
+    uint64_t id = hash_key(provider, key_id);
+
+    for (size_t i = 0; i < SHARED_KEYS_MAX; i++) {
+        struct shared_key *slot = &shared->keys[((id >> 20) + i) & (SHARED_KEYS_MAX - 1)];
+        uint64_t found = atomic_load(&slot->id);
+
+        /* A slot is never freed, so whoever loses the race for a free one sees the winner's id. */
+        if (found == 0 && atomic_compare_exchange_strong(&slot->id, &found, id))
+            return slot;
+        if (found == id)
+            return slot;
+    }
+    return NULL;
+}
+
+static void unpack(uint64_t word, struct shared_mark *mark)
+{
+    mark->until_real_ms = (int64_t)(word & (uint64_t)UNTIL_MAX);
+    mark->permanent = (word & PERMANENT_BIT) != 0;
+    mark->status = (int)((word >> STATUS_SHIFT) & STATUS_MAX);
+}
+
+/* The word for a mark that follows `before`; the count goes 1 to 255, so that a word of a mark is never 0. */
+static uint64_t pack(const struct shared_mark *mark, uint64_t before)
+{
+    int64_t until = mark->until_real_ms < 0 ? 0 : mark->until_real_ms;
+    int status = mark->status < 0 || mark->status > STATUS_MAX ? 0 : mark->status;
+    uint64_t count = (before >> COUNT_SHIFT) % 255 + 1;
+
+    if (until > UNTIL_MAX)
+        until = UNTIL_MAX;
+    return (uint64_t)until | (mark->permanent ? PERMANENT_BIT : 0) | DIRTY_BIT |
+           (uint64_t)status << STATUS_SHIFT | count << COUNT_SHIFT;
+}
+
+void shared_key_mark(struct shared_key *slot, const struct shared_mark *mark, int64_t now_mono_ms)
+{
+    uint64_t word = atomic_load(&slot->word);
+    uint64_t next;
+
+    /* Before the word: whoever sees the mark finds a time that is not older than it. */
+    atomic_store(&slot->marked_ms, now_mono_ms);
+    do {
+        struct shared_mark merged = *mark;
+
+        if ((word & DIRTY_BIT) != 0) {
+            struct shared_mark old;
+
+            unpack(word, &old);
+            /* The later deadline is kept beside permanent too: the row takes both. */
+            if (old.until_real_ms > merged.until_real_ms)
+                merged.until_real_ms = old.until_real_ms;
+            if (old.permanent || (!mark->permanent && old.until_real_ms >= mark->until_real_ms))
+                merged.status = old.status;
+            merged.permanent = old.permanent || mark->permanent;
+        }
+        next = pack(&merged, word);
+    } while (!atomic_compare_exchange_weak(&slot->word, &word, next));
+}
+
+bool shared_key_dirty(const struct shared_key *slot, struct shared_mark *mark, uint64_t *seen)
+{
+    uint64_t word = atomic_load(&slot->word);
+
+    if ((word & DIRTY_BIT) == 0)
+        return false;
+    unpack(word, mark);
+    *seen = word;
+    return true;
+}
+
+bool shared_key_last(const struct shared_key *slot, struct shared_mark *mark, int64_t *marked_mono_ms)
+{
+    uint64_t word = atomic_load(&slot->word);
+
+    if (word == 0)
+        return false;
+    unpack(word, mark);
+    *marked_mono_ms = atomic_load(&slot->marked_ms);
+    return true;
+}
+
+void shared_key_written(struct shared_key *slot, uint64_t seen)
+{
+    atomic_compare_exchange_strong(&slot->word, &seen, seen & ~DIRTY_BIT);
+}
+
+void shared_key_redo(struct shared_key *slot)
+{
+    uint64_t word = atomic_load(&slot->word);
+
+    while (word != 0 && (word & DIRTY_BIT) == 0) {
+        struct shared_mark mark;
+
+        unpack(word, &mark);
+        if (atomic_compare_exchange_weak(&slot->word, &word, pack(&mark, word)))
+            return;
+    }
+}
+
+bool shared_database_is(struct shared *shared, enum database_condition condition, int64_t now_real_ms)
+{
+    int32_t old = atomic_load(&shared->database_condition);
+
+    do {
+        if (old == (int32_t)condition || (condition == DATABASE_BUSY && old == DATABASE_FAILING))
+            return false;
+    } while (!atomic_compare_exchange_weak(&shared->database_condition, &old, (int32_t)condition));
+    atomic_store(&shared->database_since_ms, now_real_ms);
+    return true;
+}

@@ -1,0 +1,95 @@
+/*
+ * shared: the memory that master, workers and admin share, made by the master before it forks.
+ *
+ * It holds what every process must know at once: the generation of the key states, marks that are not in the
+ * database yet, who serves, how the database is. Nothing in it needs a lock: every field is one atomic word
+ * with one meaning, so a process that is killed in the middle of a change leaves nothing half-done.
+ */
+#ifndef CLAVIGER_IO_SHARED_H
+#define CLAVIGER_IO_SHARED_H
+
+#include "core/key.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define SHARED_WORKERS_MAX 512  /* slots, old generations that still drain included */
+#define SHARED_KEYS_MAX    4096 /* distinct keys over all providers and reloads */
+
+enum worker_phase { WORKER_FREE, WORKER_STARTING, WORKER_READY, WORKER_DRAINING };
+
+struct shared_worker {
+    _Atomic int32_t pid;
+    _Atomic int32_t phase;        /* enum worker_phase */
+    _Atomic int32_t number;       /* N of "worker N" */
+    _Atomic uint32_t generation;  /* of the configuration it runs */
+    _Atomic int64_t started_ms;   /* monotonic */
+    _Atomic int64_t beat_ms;      /* monotonic: when its loop last turned */
+    _Atomic uint64_t connections; /* open client connections */
+    _Atomic uint64_t requests;    /* requests begun since its start */
+};
+
+/*
+ * What is known of a key beside its row in the database: the newest mark, and whether it still has to be
+ * written. One word, so that it changes in one step: until_ms (44 bits, Unix time), permanent (1), dirty (1),
+ * status (10), and 8 bits that change with every mark.
+ */
+struct shared_key {
+    _Atomic uint64_t id; /* hash of provider and key_id; 0 = free */
+    _Atomic uint64_t word;
+    _Atomic int64_t marked_ms; /* monotonic: when the newest mark was made */
+};
+
+enum database_condition { DATABASE_OK, DATABASE_BUSY, DATABASE_FAILING };
+
+struct shared {
+    _Atomic uint64_t key_generation;    /* raised by every change that claviger itself makes to a key state */
+    _Atomic uint64_t database_epoch;    /* raised when the database file was replaced: reopen it */
+    _Atomic int32_t database_condition; /* enum database_condition */
+    _Atomic int32_t database_damaged;   /* a process met SQLITE_CORRUPT or SQLITE_NOTADB: replace it */
+    _Atomic int64_t database_since_ms;  /* Unix time of the last change of the condition */
+    _Atomic uint64_t database_errors;
+    _Atomic int32_t stopping;            /* a stop has begun: /readyz says 503 */
+    _Atomic uint32_t serving_generation; /* the configuration generation that is in force */
+    struct shared_worker workers[SHARED_WORKERS_MAX];
+    struct shared_key keys[SHARED_KEYS_MAX];
+};
+
+/* Maps the pages, zeroed. NULL with errno. */
+struct shared *shared_new(void);
+void shared_free(struct shared **shared);
+
+/* The slot of a key, made when there is none. NULL only when all SHARED_KEYS_MAX are taken. provider and
+ * key_id name it; the call hashes, so keep the pointer. */
+struct shared_key *shared_key_slot(struct shared *shared, const char *provider, const char *key_id);
+
+struct shared_mark {
+    bool permanent;
+    int64_t until_real_ms;
+    int status;
+};
+
+/* Merges a mark into the slot and makes it dirty: into a dirty one as key_mark() would, into a clean one as
+ * new. */
+void shared_key_mark(struct shared_key *slot, const struct shared_mark *mark, int64_t now_mono_ms);
+
+/* Whether the slot holds a mark that is not in the database yet, and which. *seen is for
+ * shared_key_written(). */
+bool shared_key_dirty(const struct shared_key *slot, struct shared_mark *mark, uint64_t *seen);
+
+/* The newest mark, written or not; false when there never was one. */
+bool shared_key_last(const struct shared_key *slot, struct shared_mark *mark, int64_t *marked_mono_ms);
+
+/* After the mark was committed: clean, unless another mark came meanwhile. */
+void shared_key_written(struct shared_key *slot, uint64_t seen);
+
+/* Makes a clean slot dirty again with what it holds (its row was lost with a replaced database). */
+void shared_key_redo(struct shared_key *slot);
+
+/* Notes how the database is and since when. DATABASE_BUSY never hides DATABASE_FAILING. Returns whether the
+ * condition changed by this call: then the caller is the one who logs it. */
+bool shared_database_is(struct shared *shared, enum database_condition condition, int64_t now_real_ms);
+
+#endif

@@ -1,0 +1,158 @@
+/*
+ * spool: owns one request's body. Called by the relay; the file it may need has no name, so nothing is left
+ * behind however the process ends.
+ */
+#include "io/spool.h"
+
+#include "base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FIRST_CAP 4096
+
+void spool_init(struct spool *spool, size_t memory_limit)
+{
+    *spool = (struct spool){.fd = -1, .memory_limit = memory_limit};
+}
+
+void spool_fini(struct spool *spool)
+{
+    free(spool->data);
+    fd_close(&spool->fd);
+    spool_init(spool, spool->memory_limit);
+}
+
+/* Room for mem_len + len bytes, which is within memory_limit. */
+static int grow(struct spool *spool, size_t len)
+{
+    size_t need = spool->mem_len + len;
+    if (need <= spool->mem_cap)
+        return 0;
+    size_t cap = spool->mem_cap < FIRST_CAP ? FIRST_CAP : spool->mem_cap;
+    while (cap < need && cap <= spool->memory_limit / 2)
+        cap *= 2;
+    if (cap < need || cap > spool->memory_limit)
+        cap = spool->memory_limit;
+    char *data = realloc(spool->data, cap);
+    if (data == NULL)
+        return -1;
+    spool->data = data;
+    spool->mem_cap = cap;
+    return 0;
+}
+
+/* A file that has no name (any more). -1 with errno. */
+static int open_unnamed(void)
+{
+    const char *dir = getenv("TMPDIR");
+    if (dir == NULL || dir[0] != '/')
+        dir = "/tmp";
+    int fd = open(dir, O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC, 0600);
+    if (fd >= 0)
+        return fd;
+
+    /* Not every file system has O_TMPFILE. */
+    char name[PATH_MAX];
+    int n = snprintf(name, sizeof(name), "%s/claviger.XXXXXX", dir);
+    if (n < 0 || (size_t)n >= sizeof(name)) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    fd = mkostemp(name, O_CLOEXEC);
+    if (fd >= 0 && unlink(name) < 0)
+        fd_close(&fd);
+    return fd;
+}
+
+/* At offsets, so that a write that failed half-way can be done again. */
+static int write_at(int fd, const char *data, size_t len, int64_t offset)
+{
+    while (len > 0) {
+        ssize_t n = pwrite(fd, data, len, (off_t)offset);
+        if (n < 0) {
+            if (errno == EINTR)
+                continue;
+            return -1;
+        }
+        data += n;
+        len -= (size_t)n;
+        offset += n;
+    }
+    return 0;
+}
+
+/* Moves what is in memory to a file. On failure it stays in memory. */
+static int spill(struct spool *spool)
+{
+    int fd = open_unnamed();
+    if (fd < 0)
+        return -1;
+    if (write_at(fd, spool->data, spool->mem_len, 0) < 0) {
+        fd_close(&fd);
+        return -1;
+    }
+    free(spool->data);
+    spool->data = NULL;
+    spool->mem_len = 0;
+    spool->mem_cap = 0;
+    spool->fd = fd;
+    return 0;
+}
+
+int spool_append(struct spool *spool, const void *data, size_t len)
+{
+    if (len == 0)
+        return 0;
+    if (spool->fd < 0 && len <= spool->memory_limit - spool->mem_len) {
+        if (grow(spool, len) < 0)
+            return -1;
+        memcpy(spool->data + spool->mem_len, data, len);
+        spool->mem_len += len;
+    } else {
+        if (spool->fd < 0 && spill(spool) < 0)
+            return -1;
+        if (write_at(spool->fd, data, len, spool->len) < 0)
+            return -1;
+    }
+    spool->len += (int64_t)len;
+    return 0;
+}
+
+const char *spool_memory(const struct spool *spool)
+{
+    if (spool->fd >= 0)
+        return NULL;
+    return spool->data == NULL ? "" : spool->data;
+}
+
+ssize_t spool_read(const struct spool *spool, int64_t offset, void *out, size_t len)
+{
+    if (offset < 0) {
+        errno = EINVAL;
+        return -1;
+    }
+    if (offset >= spool->len)
+        return 0;
+    if ((uint64_t)len > (uint64_t)(spool->len - offset))
+        len = (size_t)(spool->len - offset);
+    if (spool->fd < 0) {
+        memcpy(out, spool->data + offset, len);
+        return (ssize_t)len;
+    }
+    ssize_t n;
+    do
+        n = pread(spool->fd, out, len, (off_t)offset);
+    while (n < 0 && errno == EINTR);
+    /* Fewer bytes than were written: somebody cut the file. A short body must not look like a whole one. */
+    if (n == 0 && len > 0) {
+        errno = EIO;
+        return -1;
+    }
+    return n;
+}

@@ -1,0 +1,19 @@
+/*
+ * announce: what the log says of a configuration when it begins to serve.
+ */
+#ifndef CLAVIGER_MASTER_ANNOUNCE_H
+#define CLAVIGER_MASTER_ANNOUNCE_H
+
+#include "base/buf.h"
+#include "master/generation.h"
+
+/* Version, where it listens, which providers with how many keys, and a command to try. */
+void announce_start(const struct generation *g, const char *version, const char *conf_file);
+
+/* The providers only: after a reload too. */
+void announce_providers(const struct provider_list *providers);
+
+/* Appends a curl command that reaches a provider through the address; nothing without a provider. */
+void announce_example(struct buf *out, const struct provider_list *providers, const char *listen_text);
+
+#endif

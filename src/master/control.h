@@ -1,0 +1,54 @@
+/*
+ * control: the unix socket on which clavigerctl talks to the master.
+ *
+ * One line a connection: "status", "reload" or "stop". The answer is "ok\n", for status with JSON text behind
+ * it, or "error TEXT\n"; then the connection is closed. "reload" is answered when the new configuration
+ * serves or was refused; after the answer to "stop" the connection stays open until the master has ended.
+ */
+#ifndef CLAVIGER_MASTER_CONTROL_H
+#define CLAVIGER_MASTER_CONTROL_H
+
+#include "base/buf.h"
+
+#include <poll.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CONTROL_CLIENTS         16 /* further ones wait in the socket's queue */
+#define CONTROL_POLLFDS         (CONTROL_CLIENTS + 1)
+#define CONTROL_IDLE_TIMEOUT_MS 10000
+#define CONTROL_REQUEST_MAX     128
+
+struct control;
+
+struct control_events {
+    void (*status)(void *arg, struct buf *json);
+    /* A reload is wanted: control_reload_begun() and control_reload_done() follow, some time later. NULL = it
+     * is asked for; otherwise why it cannot be (static). */
+    const char *(*reload)(void *arg);
+    void (*stop)(void *arg);
+    void *arg;
+};
+
+/* Opens the socket, mode 0600. NULL and *reason. */
+struct control *control_new(const char *path, const struct control_events *events, struct buf *reason);
+
+/* Closes everything and removes the socket's file. */
+void control_free(struct control **control);
+
+/* Fills in what to wait for (up to CONTROL_POLLFDS) and returns how many. */
+size_t control_prepare(struct control *control, struct pollfd *fds, int64_t now_ms);
+
+/* Acts on what poll said of the descriptors that control_prepare() gave, and drops idle clients. */
+void control_handle(struct control *control, const struct pollfd *fds, size_t count, int64_t now_ms);
+
+/* When control_handle() has something to do without an event; INT64_MAX = never. */
+int64_t control_due(const struct control *control);
+
+/* A reload begins: it answers everybody who asked for one until now. */
+void control_reload_begun(struct control *control);
+
+/* It has ended: error is NULL, or one line that says why the new configuration was refused. */
+void control_reload_done(struct control *control, const char *error, int64_t now_ms);
+
+#endif

@@ -1,0 +1,21 @@
+/*
+ * pidfile: the file with the master's pid. It is locked while the master lives, so that a second one is
+ * refused.
+ */
+#ifndef CLAVIGER_MASTER_PIDFILE_H
+#define CLAVIGER_MASTER_PIDFILE_H
+
+#include "base/buf.h"
+
+struct pidfile {
+    int fd;     /* -1 = none; the lock is on it */
+    char *path; /* owned */
+};
+
+/* Creates (mode 0644), locks and writes it. -1 and *reason, which names the pid of who holds it. */
+int pidfile_create(struct pidfile *file, const char *path, struct buf *reason);
+
+/* Removes the file (unless it is no longer ours) and frees. */
+void pidfile_remove(struct pidfile *file);
+
+#endif

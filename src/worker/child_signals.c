@@ -1,0 +1,67 @@
+/*
+ * child_signals: reads the signals of a worker or the admin process from a descriptor, so that nothing ever
+ * runs inside a signal handler.
+ */
+#include "worker/child_signals.h"
+
+#include "base/fd.h"
+#include "base/log.h"
+
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+static void on_signal(struct loop_watch *watch, uint32_t events)
+{
+    struct child_signals *signals = LOOP_OWNER(watch, struct child_signals, signal_watch);
+    struct signalfd_siginfo info;
+    (void)events;
+    while (read(watch->fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (info.ssi_signo == SIGQUIT)
+            loop_stop(signals->loop);
+        else if (info.ssi_signo == SIGUSR1)
+            (void)log_reopen();
+        else if (info.ssi_signo == SIGTERM && !signals->draining) {
+            signals->draining = true;
+            signals->drain(signals->arg);
+        }
+    }
+}
+
+static void on_master_gone(struct loop_watch *watch, uint32_t events)
+{
+    struct child_signals *signals = LOOP_OWNER(watch, struct child_signals, lifeline_watch);
+    (void)events;
+    log_error("the master is gone; ending");
+    loop_stop(signals->loop);
+}
+
+int child_signals_init(struct child_signals *signals, struct loop *loop, int lifeline_fd,
+                       void (*drain)(void *arg), void *arg)
+{
+    sigset_t set;
+    *signals = (struct child_signals){.loop = loop, .drain = drain, .arg = arg};
+    signals->signal_watch.fn = on_signal;
+    signals->lifeline_watch.fn = on_master_gone;
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGQUIT);
+    (void)sigaddset(&set, SIGUSR1);
+    signals->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (signals->signal_fd < 0)
+        return -1;
+    if (loop_watch_add(loop, &signals->signal_watch, signals->signal_fd, EPOLLIN) != 0 ||
+        loop_watch_add(loop, &signals->lifeline_watch, lifeline_fd, EPOLLIN | EPOLLRDHUP) != 0) {
+        fd_close(&signals->signal_fd);
+        return -1;
+    }
+    return 0;
+}
+
+void child_signals_fini(struct child_signals *signals)
+{
+    loop_watch_remove(signals->loop, &signals->signal_watch);
+    loop_watch_remove(signals->loop, &signals->lifeline_watch);
+    fd_close(&signals->signal_fd);
+}

@@ -1,0 +1,25 @@
+/*
+ * child_signals: what the master tells a child, as events of the child's loop: TERM (drain), QUIT (end at
+ * once), USR1 (reopen the log files), and the end of the lifeline (the master is gone: end at once).
+ */
+#ifndef CLAVIGER_WORKER_CHILD_SIGNALS_H
+#define CLAVIGER_WORKER_CHILD_SIGNALS_H
+
+#include "worker/loop.h"
+
+struct child_signals {
+    struct loop *loop;
+    struct loop_watch signal_watch;
+    struct loop_watch lifeline_watch;
+    void (*drain)(void *arg); /* called once, on the first TERM */
+    void *arg;
+    int signal_fd;
+    bool draining;
+};
+
+/* Signals are blocked already. 0, or -1 with errno. */
+int child_signals_init(struct child_signals *signals, struct loop *loop, int lifeline_fd,
+                       void (*drain)(void *arg), void *arg);
+void child_signals_fini(struct child_signals *signals);
+
+#endif

@@ -1,0 +1,345 @@
+/*
+ * listener_exchange: a request and its answer between libmicrohttpd and the relay. The library calls the
+ * request function once for the head, then for each piece of the body, then at its end; the answer's body is
+ * fetched through a reader. Whatever has to wait suspends the connection: the library spins on anything else.
+ */
+#include "worker/listener_internal.h"
+
+#include "core/route.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define READER_BLOCK (16 * 1024) /* bytes fetched at once for an answer of known length */
+#define READER_BLOCK_OPEN                                                                                    \
+    4096 /* for one of unknown length to an HTTP/1.0 client; others use the connection's pool */
+
+static void wait_for_relay(struct exchange *exchange)
+{
+    exchange->suspended = true;
+    MHD_suspend_connection(exchange->mhd);
+}
+
+void exchange_resume(struct exchange *exchange)
+{
+    if (!exchange->suspended)
+        return;
+    exchange->suspended = false;
+    MHD_resume_connection(exchange->mhd);
+    exchange->connection->listener->pending = true;
+}
+
+/* ---- the answer
+ * ------------------------------------------------------------------------------------------------- */
+
+/* Where no framing tells a client that the end is missing, a reset does. */
+static void reset_client(const struct exchange *exchange)
+{
+    const struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
+    (void)connect(exchange->connection->fd, &nowhere, sizeof nowhere);
+}
+
+static ssize_t read_answer(void *cls, uint64_t at, char *out, size_t max)
+{
+    struct exchange *exchange = cls;
+    (void)at;
+    if (exchange->connection->left)
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    ssize_t got = relay_read(exchange->relay, out, max);
+    if (got > 0)
+        return got;
+    if (got == RELAY_READ_END)
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    if (got == RELAY_READ_WAIT) {
+        wait_for_relay(exchange);
+        return 0;
+    }
+    if (exchange->open_ended)
+        reset_client(exchange);
+    return MHD_CONTENT_READER_END_WITH_ERROR;
+}
+
+/* The library refuses a field without a value: a space is one that clients read as none (RFC 9112
+ * section 5.1). */
+static void add_field(struct MHD_Response *response, const char *name, const char *value)
+{
+    (void)MHD_add_response_header(response, name, value[0] != '\0' ? value : " ");
+}
+
+static struct MHD_Response *build_response(struct exchange *exchange, const struct relay_answer *answer)
+{
+    struct MHD_Response *response;
+    if (answer->body != NULL) {
+        /* The relay keeps the bytes until the library has completed the request. */
+        response = MHD_create_response_from_buffer((size_t)answer->content_length,
+                                                   (void *)(uintptr_t)answer->body, MHD_RESPMEM_PERSISTENT);
+    } else {
+        bool open = answer->content_length < 0;
+        exchange->open_ended = open && exchange->http10;
+        response =
+            MHD_create_response_from_callback(open ? MHD_SIZE_UNKNOWN : (uint64_t)answer->content_length,
+                                              open ? READER_BLOCK_OPEN : READER_BLOCK, read_answer, exchange,
+                                              NULL);
+    }
+    if (response == NULL)
+        return NULL;
+    /* Without a length the library would end an answer that has no body with a last chunk all the same. */
+    if (answer->bodiless && answer->content_length < 0 && answer->status != MHD_HTTP_NO_CONTENT)
+        (void)MHD_set_response_options(response, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
+    for (size_t i = 0; i < answer->headers->count; i++)
+        add_field(response, answer->headers->items[i].name, answer->headers->items[i].value);
+    if (exchange->close || exchange->connection->listener->draining)
+        add_field(response, "Connection", "close");
+    return response;
+}
+
+static enum MHD_Result queue_answer(struct exchange *exchange)
+{
+    struct relay_answer answer;
+    if (!relay_answer(exchange->relay, &answer))
+        return MHD_NO;
+    struct MHD_Response *response = build_response(exchange, &answer);
+    if (response == NULL)
+        return MHD_NO;
+    enum MHD_Result result = MHD_queue_response(exchange->mhd, (unsigned)answer.status, response);
+    MHD_destroy_response(response);
+    exchange->queued = result == MHD_YES;
+    if (exchange->queued && answer.body != NULL)
+        relay_count_sent(exchange->relay, (size_t)answer.content_length);
+    return result;
+}
+
+/* Answers before the body was read: the library closes behind it, and the rest is read past it. */
+static enum MHD_Result queue_early(struct exchange *exchange)
+{
+    struct connection *connection = exchange->connection;
+    exchange->close = true;
+    if (connection->linger_fd < 0)
+        connection->linger_fd = dup(connection->fd); /* without one the client may see a reset */
+    return queue_answer(exchange);
+}
+
+/*
+ * The answer is known in the middle of an upload, where the library can take none, and the upload does not
+ * end: the answer goes out past the library when it is complete, and the connection ends.
+ */
+static void answer_raw(struct exchange *exchange)
+{
+    struct connection *connection = exchange->connection;
+    struct relay_answer answer;
+    struct buf out = {0};
+    exchange->answered_raw = true;
+    if (!relay_answer(exchange->relay, &answer) || answer.body == NULL)
+        return;
+    buf_printf(&out, "HTTP/1.1 %d %s\r\n", answer.status, MHD_get_reason_phrase_for((unsigned)answer.status));
+    for (size_t i = 0; i < answer.headers->count; i++)
+        buf_printf(&out, "%s: %s\r\n", answer.headers->items[i].name, answer.headers->items[i].value);
+    buf_printf(&out, "Connection: close\r\nContent-Length: %lld\r\n\r\n", (long long)answer.content_length);
+    buf_append(&out, answer.body, (size_t)answer.content_length);
+    if (!out.failed && send(connection->fd, out.data, out.len, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+        relay_count_sent(exchange->relay, (size_t)answer.content_length);
+    buf_fini(&out);
+    if (connection->linger_fd < 0)
+        connection->linger_fd = dup(connection->fd);
+    (void)shutdown(connection->fd, SHUT_WR);
+}
+
+/* ---- what the relay says
+ * ---------------------------------------------------------------------------------------- */
+
+static void on_answer(void *client)
+{
+    struct exchange *exchange = client;
+    exchange_resume(exchange);
+    if (!exchange->ended) /* only an upload that nobody wants any more is under this clock */
+        (void)loop_timer_set(exchange->connection->listener->loop, &exchange->discard_timer,
+                             loop_now(exchange->connection->listener->loop) + LINGER_MS);
+}
+
+static void on_progress(void *client)
+{
+    exchange_resume(client);
+}
+
+static const struct relay_client client_ops = {
+    .answer = on_answer,
+    .readable = on_progress,
+    .writable = on_progress,
+};
+
+static void on_discard_due(struct loop_timer *timer)
+{
+    struct exchange *exchange = LOOP_OWNER(timer, struct exchange, discard_timer);
+    struct loop *loop = exchange->connection->listener->loop;
+    if (exchange->ended || exchange->answered_raw)
+        return;
+    if (relay_wants_body(exchange->relay)) { /* the upstream still reads beside its answer */
+        (void)loop_timer_set(loop, timer, loop_now(loop) + LINGER_MS);
+        return;
+    }
+    answer_raw(exchange);
+    exchange_resume(exchange);
+}
+
+/* ---- the request
+ * ------------------------------------------------------------------------------------------------ */
+
+void *exchange_on_target(void *cls, const char *target, struct MHD_Connection *mhd)
+{
+    (void)cls;
+    struct connection *connection =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+    struct exchange *exchange = calloc(1, sizeof *exchange);
+    if (exchange == NULL)
+        return NULL;
+    exchange->connection = connection;
+    exchange->mhd = mhd;
+    exchange->discard_timer.fn = on_discard_due;
+    exchange->target =
+        arena_strndup(&exchange->arena, target != NULL ? target : "", target != NULL ? strlen(target) : 0);
+    exchange->target_end = target != NULL ? target + strlen(target) : NULL;
+    connection->exchange = exchange;
+    return exchange;
+}
+
+/* Why this head is refused: a message, with *code and whether the connection must end; NULL = it is fine. */
+static const char *judge_head(struct exchange *exchange, struct relay_request *request, const char *version,
+                              enum reply_code *code)
+{
+    const struct conf *conf = exchange->connection->listener->options.conf;
+    const struct http_request_head head = {.method = request->method,
+                                           .version = version,
+                                           .target = request->target,
+                                           .headers = &exchange->headers};
+    const union MHD_ConnectionInfo *size =
+        MHD_get_connection_info(exchange->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    const char *reason = NULL;
+    exchange->close = true;
+    *code = REPLY_BAD_REQUEST;
+    if (!listener_head_is_plain(exchange->mhd, exchange->target_end, version))
+        return "the request head holds a folded line, a bare CR or LF, a NUL or an empty name";
+    if (size != NULL && (int64_t)size->header_size > conf->limits.header_size) {
+        *code = REPLY_HEAD_TOO_LARGE;
+        return "the request head is too large";
+    }
+    switch (http_rules_judge(&head, &request->framing, &reason)) {
+    case HTTP_OK:
+        break;
+    case HTTP_BAD_REQUEST:
+        return reason;
+    case HTTP_METHOD_NOT_ALLOWED:
+        *code = REPLY_METHOD_NOT_ALLOWED;
+        return reason;
+    case HTTP_NOT_SUPPORTED:
+        *code = REPLY_NOT_SUPPORTED;
+        return reason;
+    }
+    exchange->close = false;
+    return route_target_is_safe(request->target, &reason) ? NULL : reason;
+}
+
+static enum MHD_Result begin(struct exchange *exchange, const char *method, const char *version)
+{
+    struct connection *connection = exchange->connection;
+    struct listener *listener = connection->listener;
+    struct relay_request request = {
+        .method = method,
+        .target = exchange->target,
+        .headers = &exchange->headers,
+        .peer = connection->peer[0] != '\0' ? connection->peer : NULL,
+        .framing = {.content_length = -1},
+    };
+    enum reply_code code;
+    exchange->begun = true;
+    exchange->http10 = strcmp(version, "HTTP/1.0") == 0;
+    connection_head_done(connection);
+    (void)atomic_fetch_add_explicit(&listener->options.slot->requests, 1, memory_order_relaxed);
+    if (exchange->target == NULL ||
+        listener_read_headers(exchange->mhd, &exchange->headers, &exchange->arena) != 0)
+        return MHD_NO;
+    const struct header *host = header_find(&exchange->headers, "Host");
+    request.host = host != NULL ? host->value : NULL;
+
+    const char *refusal = judge_head(exchange, &request, version, &code);
+    if (refusal != NULL)
+        exchange->relay =
+            relay_refuse(listener->options.relays, &request, code, refusal, &client_ops, exchange);
+    else
+        exchange->relay = relay_new(listener->options.relays, &request, &client_ops, exchange);
+    if (exchange->relay == NULL)
+        return MHD_NO;
+    bool body_comes = request.framing.chunked || request.framing.content_length > 0;
+    if (relay_answered(exchange->relay) && (body_comes || exchange->close))
+        return queue_early(exchange);
+    return MHD_YES;
+}
+
+static enum MHD_Result take_body(struct exchange *exchange, const char *data, size_t *len)
+{
+    if (exchange->answered_raw || exchange->connection->left)
+        return MHD_NO;
+    if (!relay_wants_body(exchange->relay)) {
+        if (exchange->discarded == 0 && exchange->discard_timer.index == 0)
+            on_answer(exchange); /* starts its clock */
+        exchange->discarded += *len;
+        *len = 0;
+        if (exchange->discarded <= LINGER_BYTES)
+            return MHD_YES;
+        answer_raw(exchange);
+        return MHD_NO;
+    }
+    *len -= relay_body(exchange->relay, data, *len);
+    if (*len > 0)
+        wait_for_relay(exchange);
+    return MHD_YES;
+}
+
+enum MHD_Result exchange_on_request(void *cls, struct MHD_Connection *mhd, const char *url,
+                                    const char *method, const char *version, const char *data,
+                                    size_t *data_len, void **con_cls)
+{
+    struct exchange *exchange = *con_cls;
+    (void)cls, (void)mhd, (void)url;
+    if (exchange == NULL)
+        return MHD_NO;
+    if (!exchange->begun)
+        return begin(exchange, method, version);
+    if (*data_len > 0)
+        return take_body(exchange, data, data_len);
+    if (exchange->answered_raw)
+        return MHD_NO;
+    if (!exchange->ended) {
+        exchange->ended = true;
+        loop_timer_cancel(exchange->connection->listener->loop, &exchange->discard_timer);
+        relay_body_end(exchange->relay);
+    }
+    if (exchange->connection->left)
+        return MHD_NO;
+    if (relay_answered(exchange->relay))
+        return queue_answer(exchange);
+    wait_for_relay(exchange);
+    return MHD_YES;
+}
+
+void exchange_on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
+                           enum MHD_RequestTerminationCode code)
+{
+    struct exchange *exchange = *con_cls;
+    (void)cls, (void)mhd;
+    if (exchange == NULL)
+        return;
+    struct connection *connection = exchange->connection;
+    *con_cls = NULL;
+    loop_timer_cancel(connection->listener->loop, &exchange->discard_timer);
+    bool complete = code == MHD_REQUEST_TERMINATED_COMPLETED_OK && exchange->queued;
+    relay_finish(&exchange->relay, complete || exchange->answered_raw);
+    header_list_fini(&exchange->headers);
+    arena_fini(&exchange->arena);
+    connection->exchange = NULL;
+    connection->served = true;
+    free(exchange);
+}

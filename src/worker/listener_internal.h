@@ -1,0 +1,109 @@
+/*
+ * listener_internal: what listener.c (connections), listener_exchange.c (requests) and listener_head.c
+ * (reading heads) share. For those only.
+ */
+#ifndef CLAVIGER_WORKER_LISTENER_INTERNAL_H
+#define CLAVIGER_WORKER_LISTENER_INTERNAL_H
+
+#include "worker/linger.h"
+#include "worker/listener.h"
+
+#include <microhttpd.h>
+#include <netinet/in.h>
+
+struct exchange;
+
+/* A client's connection. */
+struct connection {
+    struct listener *listener;
+    struct connection *prev;
+    struct connection *next;
+    struct connection *head_prev; /* in the list of those whose head is awaited, the oldest first */
+    struct connection *head_next;
+    bool head_awaited;
+    int64_t head_due_ms;
+    struct loop_watch watch; /* tells what the HTTP library does not: bytes while idle, a client that left */
+    int fd;
+    char peer[INET6_ADDRSTRLEN]; /* "" for a unix socket */
+    struct exchange *exchange;   /* the request under way, NULL while idle */
+    bool served;                 /* had a request before */
+    bool left;                   /* the client closed, at least its sending side */
+    int linger_fd;               /* -1 = none */
+};
+
+/* A request and its answer. */
+struct exchange {
+    struct connection *connection;
+    struct MHD_Connection *mhd;
+    struct relay *relay;
+    struct arena arena;
+    char *target;           /* raw */
+    const char *target_end; /* in the library's memory, where the target ends for a C string */
+    struct header_list headers;
+    struct loop_timer discard_timer; /* an answer waits for an upload to end */
+    size_t discarded;
+    bool begun; /* the head was read */
+    bool ended; /* the body was read */
+    bool close; /* the connection ends with this answer */
+    bool http10;
+    bool open_ended; /* the answer's end is the connection's end */
+    bool suspended;
+    bool queued;       /* the library has the answer */
+    bool answered_raw; /* the client has it, past the library */
+};
+
+struct listen_watch {
+    struct loop_watch watch;
+    struct listener *listener;
+    bool watching;
+};
+
+struct listener {
+    struct listener_options options;
+    struct loop *loop;
+    struct MHD_Daemon *daemon;
+    struct loop_watch daemon_watch;
+    struct loop_timer tick; /* the library's own timeouts */
+    struct loop_timer head_timer;
+    struct loop_timer accept_timer; /* after a failure of accept() */
+    struct listen_watch *listens;
+    size_t listen_count;
+    struct lingers *lingers;
+    struct connection *connections;
+    size_t connection_count;
+    struct connection *head_first;
+    struct connection *head_last;
+    struct connection *accepting; /* handed to the library right now */
+    bool pending;                 /* the library has work */
+    bool draining;
+    bool accept_failed; /* logged already */
+};
+
+/* ---- listener.c */
+
+/* The head of this connection's next request came, or is not awaited any more. */
+void connection_head_done(struct connection *connection);
+
+/* ---- listener_head.c */
+
+/* Whether the library read the head as it stood on the wire: nothing folded, cut off or slipped in between.
+ */
+bool listener_head_is_plain(struct MHD_Connection *mhd, const char *target_end, const char *version);
+
+/* Copies the header fields, in order, values trimmed. 0, or -1 when out of memory. */
+int listener_read_headers(struct MHD_Connection *mhd, struct header_list *headers, struct arena *arena);
+
+/* ---- listener_exchange.c */
+
+/* The library's callbacks. */
+void *exchange_on_target(void *cls, const char *target, struct MHD_Connection *mhd);
+enum MHD_Result exchange_on_request(void *cls, struct MHD_Connection *mhd, const char *url,
+                                    const char *method, const char *version, const char *data,
+                                    size_t *data_len, void **con_cls);
+void exchange_on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
+                           enum MHD_RequestTerminationCode code);
+
+/* Lets the library go on with it if it waits. */
+void exchange_resume(struct exchange *exchange);
+
+#endif

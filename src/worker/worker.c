@@ -1,0 +1,219 @@
+/*
+ * worker: puts a worker's parts together, turns its loop, and ends it: at once, or when the last connection
+ * is served.
+ */
+#include "worker/worker.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "io/access.h"
+#include "io/store.h"
+#include "worker/child_signals.h"
+#include "worker/listener.h"
+#include "worker/loop.h"
+#include "worker/relay.h"
+#include "worker/upstream.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TURN_ROUNDS      16   /* rounds of the parts' turns before the loop looks at its descriptors again */
+#define BEAT_LONGEST_MS  500  /* the loop turns at least this often, so that its beat shows that it lives */
+#define UPSTREAM_RESERVE 1024 /* idle upstream connections beyond one per client */
+
+struct worker {
+    const struct heritage *heritage;
+    struct shared_worker *slot;
+    struct loop *loop;
+    struct child_signals signals;
+    struct pool *pools;
+    struct store *store;
+    struct upstream *upstream;
+    struct relays *relays;
+    struct listener *listener;
+    struct loop_timer beat;
+    struct loop_timer flush; /* the request log and the store have something to write */
+    bool draining;
+};
+
+/* ---- the relays' environment
+ * ------------------------------------------------------------------------------------ */
+
+static struct attempt *env_start(void *upstream, const struct upstream_request *request,
+                                 const struct upstream_events *events, void *arg)
+{
+    return upstream_start(upstream, request, events, arg);
+}
+
+static void env_refresh(void *store, const struct store_clock *now)
+{
+    store_refresh(store, now);
+}
+
+static bool env_mark(void *store, size_t provider, size_t index, bool permanent, int64_t cooldown_ms,
+                     int status, const struct store_clock *now)
+{
+    return store_mark(store, provider, index, permanent, cooldown_ms, status, now);
+}
+
+static void env_clock(void *arg, struct store_clock *now)
+{
+    (void)arg;
+    now->mono_ms = clock_mono_ms();
+    now->real_ms = clock_real_ms();
+}
+
+static void env_log(void *arg, const struct access_record *record)
+{
+    struct worker *worker = arg;
+    access_log(record, loop_now(worker->loop));
+}
+
+/* ---- the turn
+ * --------------------------------------------------------------------------------------------------- */
+
+static void on_beat(struct loop_timer *timer)
+{
+    struct worker *worker = LOOP_OWNER(timer, struct worker, beat);
+    int64_t beat_ms = worker->heritage->conf->watchdog_ms / 4;
+    if (beat_ms > BEAT_LONGEST_MS)
+        beat_ms = BEAT_LONGEST_MS;
+    (void)loop_timer_set(worker->loop, timer, loop_now(worker->loop) + beat_ms);
+}
+
+static void on_flush(struct loop_timer *timer)
+{
+    (void)timer; /* the turn that follows does it */
+}
+
+static void write_out(struct worker *worker)
+{
+    struct store_clock now;
+    env_clock(NULL, &now);
+    int64_t access_ms = access_flush(now.mono_ms, 0);
+    int64_t store_ms = store_flush(worker->store, &now);
+    int64_t due_ms = access_ms < store_ms ? access_ms : store_ms;
+    if (due_ms == INT64_MAX)
+        loop_timer_cancel(worker->loop, &worker->flush);
+    else
+        (void)loop_timer_set(worker->loop, &worker->flush, due_ms);
+}
+
+static bool turn(void *arg)
+{
+    struct worker *worker = arg;
+    bool any = true;
+    atomic_store_explicit(&worker->slot->beat_ms, loop_now(worker->loop), memory_order_relaxed);
+    for (int round = 0; any && round < TURN_ROUNDS; round++) {
+        any = upstream_turn(worker->upstream);
+        any |= relays_run(worker->relays);
+        any |= listener_turn(worker->listener);
+    }
+    write_out(worker);
+    if (worker->draining && listener_connections(worker->listener) == 0)
+        loop_stop(worker->loop);
+    return any;
+}
+
+static void drain(void *arg)
+{
+    struct worker *worker = arg;
+    worker->draining = true;
+    atomic_store(&worker->slot->phase, WORKER_DRAINING);
+    listener_drain(worker->listener);
+}
+
+/* ---- begin and end
+ * ---------------------------------------------------------------------------------------------- */
+
+static int make_pools(struct worker *worker)
+{
+    const struct provider_list *providers = &worker->heritage->conf->providers;
+    worker->pools = calloc(providers->count + 1, sizeof *worker->pools);
+    if (worker->pools == NULL)
+        return -1;
+    for (size_t i = 0; i < providers->count; i++) {
+        const struct provider *provider = &providers->items[i];
+        if (pool_init(&worker->pools[i], provider->name, provider->keys, provider->key_count) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int make_parts(struct worker *worker)
+{
+    const struct heritage *heritage = worker->heritage;
+    const struct conf *conf = heritage->conf;
+    worker->loop = loop_new(turn, worker);
+    if (worker->loop == NULL ||
+        child_signals_init(&worker->signals, worker->loop, heritage->lifeline_fd, drain, worker) != 0 ||
+        make_pools(worker) != 0)
+        return -1;
+    worker->store = store_new(conf->state_db, &conf->providers, worker->pools, heritage->shared);
+    worker->upstream =
+        upstream_new(worker->loop, &conf->providers, (long)conf->limits.connections + UPSTREAM_RESERVE);
+    const struct relay_env env = {
+        .conf = conf,
+        .pools = worker->pools,
+        .upstream = worker->upstream,
+        .start = env_start,
+        .resume = upstream_resume,
+        .abort = upstream_abort,
+        .discard = upstream_discard,
+        .store = worker->store,
+        .refresh = env_refresh,
+        .mark = env_mark,
+        .clock = env_clock,
+        .log = conf->log.access ? env_log : NULL,
+        .log_arg = worker,
+    };
+    worker->relays = relays_new(&env);
+    if (worker->store == NULL || worker->upstream == NULL || worker->relays == NULL)
+        return -1;
+    const struct listener_options options = {
+        .loop = worker->loop,
+        .relays = worker->relays,
+        .conf = conf,
+        .fds = heritage->listen_fds,
+        .slot = worker->slot,
+    };
+    worker->listener = listener_new(&options);
+    worker->beat.fn = on_beat;
+    worker->flush.fn = on_flush;
+    return worker->listener != NULL &&
+                   loop_timer_set(worker->loop, &worker->beat, loop_now(worker->loop)) == 0
+               ? 0
+               : -1;
+}
+
+static void free_parts(struct worker *worker)
+{
+    const size_t count = worker->heritage->conf->providers.count;
+    listener_free(&worker->listener); /* finishes the relays, and they their attempts */
+    relays_free(&worker->relays);
+    upstream_free(&worker->upstream);
+    store_free(&worker->store);
+    for (size_t i = 0; worker->pools != NULL && i < count; i++)
+        pool_fini(&worker->pools[i]);
+    free(worker->pools);
+    if (worker->loop != NULL && worker->signals.loop != NULL)
+        child_signals_fini(&worker->signals);
+    loop_free(&worker->loop);
+    (void)access_flush(clock_mono_ms(), 1);
+}
+
+int worker_main(const struct heritage *heritage)
+{
+    struct worker worker = {.heritage = heritage, .slot = &heritage->shared->workers[heritage->slot]};
+    if (make_parts(&worker) != 0) {
+        log_error("worker %u could not be started: %s", heritage->number, strerror(errno));
+        free_parts(&worker);
+        return 1;
+    }
+    atomic_store(&worker.slot->phase, WORKER_READY);
+    loop_run(worker.loop);
+    free_parts(&worker);
+    return 0;
+}

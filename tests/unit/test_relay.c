@@ -1,0 +1,710 @@
+/* test_relay: a request's steps, with a client, an upstream, a store and a clock that the test plays. */
+#include "worker/relay.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
+
+/* ---- the outside, as the test plays it
+ * -------------------------------------------------------------------------- */
+
+static struct {
+    struct conf conf;
+    struct provider provider;
+    struct key keys[3];
+    struct pool pool;
+    struct relays *relays;
+    struct store_clock now;
+    /* upstream */
+    int starts;
+    struct upstream_request request; /* the newest; its strings live as long as the relay */
+    struct upstream_events events;
+    void *arg;
+    bool running;
+    int resumes;
+    int aborts;
+    int discards;
+    bool refuse_start;
+    /* store */
+    int refreshes;
+    int marks;
+    int64_t cooldown_ms;
+    /* client */
+    int answers;
+    int readables;
+    int writables;
+    /* log */
+    int logged;
+    int logged_status;
+    unsigned logged_attempts;
+    char logged_key[KEY_HINT_SIZE];
+    char logged_error[32];
+    uint64_t logged_in;
+    uint64_t logged_out;
+} world;
+
+static struct attempt *start(void *upstream, const struct upstream_request *request,
+                             const struct upstream_events *events, void *arg)
+{
+    (void)upstream;
+    if (world.refuse_start)
+        return NULL;
+    world.starts++;
+    world.request = *request;
+    world.events = *events;
+    world.arg = arg;
+    world.running = true;
+    return (struct attempt *)(void *)&world; /* only its address counts */
+}
+
+static void resume(struct attempt *attempt)
+{
+    (void)attempt;
+    world.resumes++;
+}
+
+static void abort_attempt(struct attempt **attempt)
+{
+    if (*attempt == NULL)
+        return;
+    world.aborts++;
+    world.running = false;
+    *attempt = NULL;
+}
+
+static void discard(struct attempt **attempt)
+{
+    if (*attempt == NULL)
+        return;
+    world.discards++;
+    world.running = false;
+    *attempt = NULL;
+}
+
+static void refresh(void *store, const struct store_clock *now)
+{
+    (void)store, (void)now;
+    world.refreshes++;
+}
+
+static bool mark(void *store, size_t provider, size_t index, bool permanent, int64_t cooldown_ms, int status,
+                 const struct store_clock *now)
+{
+    const struct mark what = {.permanent = permanent,
+                              .until_ms = now->mono_ms + cooldown_ms,
+                              .status = status};
+    (void)store;
+    ck_assert_uint_eq(provider, 0);
+    world.marks++;
+    world.cooldown_ms = cooldown_ms;
+    return key_mark(&world.pool.states[index], &what);
+}
+
+static void tell_time(void *arg, struct store_clock *now)
+{
+    (void)arg;
+    *now = world.now;
+}
+
+static void take_log(void *arg, const struct access_record *record)
+{
+    (void)arg;
+    world.logged++;
+    world.logged_status = record->status;
+    world.logged_attempts = record->attempts;
+    snprintf(world.logged_key, sizeof world.logged_key, "%s", record->key != NULL ? record->key : "-");
+    snprintf(world.logged_error, sizeof world.logged_error, "%s",
+             record->error != NULL ? record->error : "-");
+    world.logged_in = record->bytes_in;
+    world.logged_out = record->bytes_out;
+}
+
+static void on_answer(void *client)
+{
+    (void)client;
+    world.answers++;
+}
+
+static void on_readable(void *client)
+{
+    (void)client;
+    world.readables++;
+}
+
+static void on_writable(void *client)
+{
+    (void)client;
+    world.writables++;
+}
+
+static const struct relay_client client_ops = {on_answer, on_readable, on_writable};
+
+static void setup(void)
+{
+    static const char *const secrets[] = {"sk-key-number-zero-0000", "sk-key-number-one-1111",
+                                          "sk-key-number-two-2222"};
+    memset(&world, 0, sizeof world);
+    for (int i = 0; i < 3; i++) {
+        world.keys[i].secret = secret_new(secrets[i], strlen(secrets[i]));
+        key_hint(secrets[i], strlen(secrets[i]), world.keys[i].hint);
+    }
+    world.provider = (struct provider){
+        .name = (char *)(uintptr_t) "openai",
+        .type = PROVIDER_OPENAI,
+        .route = (char *)(uintptr_t) "/openai",
+        .auth_header = (char *)(uintptr_t) "Authorization",
+        .auth_prefix = (char *)(uintptr_t) "Bearer ",
+        .error_shape = ERROR_SHAPE_OPENAI,
+        .keys = world.keys,
+        .key_count = 3,
+        .byok = true,
+        .on_401 = KEY_ACTION_PERMANENT,
+        .on_403 = KEY_ACTION_PERMANENT,
+        .default_cooldown_ms = 60000,
+        .max_cooldown_ms = 3600000,
+    };
+    ck_assert_int_eq(base_url_parse("http://127.0.0.1:1/base", &world.provider.base_url), 0);
+    world.conf.providers = (struct provider_list){&world.provider, 1};
+    world.conf.user_agent = (char *)(uintptr_t) "aibridge";
+    world.conf.limits.request_body = 1000000;
+    world.conf.limits.buffer_memory = 262144;
+    world.now = (struct store_clock){.mono_ms = 1000000, .real_ms = 1700000000000};
+    ck_assert_int_eq(pool_init(&world.pool, "openai", world.keys, 3), 0);
+    const struct relay_env env = {
+        .conf = &world.conf,
+        .pools = &world.pool,
+        .start = start,
+        .resume = resume,
+        .abort = abort_attempt,
+        .discard = discard,
+        .refresh = refresh,
+        .mark = mark,
+        .clock = tell_time,
+        .log = take_log,
+    };
+    world.relays = relays_new(&env);
+    ck_assert_ptr_nonnull(world.relays);
+}
+
+static void teardown(void)
+{
+    ck_assert_uint_eq(relays_count(world.relays), 0);
+    ck_assert(!world.running);
+    relays_free(&world.relays);
+    pool_fini(&world.pool);
+    base_url_fini(&world.provider.base_url);
+    for (int i = 0; i < 3; i++)
+        secret_free(&world.keys[i].secret);
+}
+
+/* ---- short words for what the tests do
+ * -------------------------------------------------------------------------- */
+
+static struct header_list request_headers;
+
+static struct relay *begin(const char *method, const char *target, int64_t length, const char *authorization)
+{
+    const struct relay_request request = {
+        .method = method,
+        .target = target,
+        .headers = &request_headers,
+        .peer = "127.0.0.1",
+        .host = "gateway",
+        .framing = {.has_body = length != -1,
+                    .chunked = length == -2,
+                    .content_length = length < 0 ? -1 : length},
+    };
+    header_list_clear(&request_headers);
+    ck_assert_int_eq(header_add(&request_headers, "Host", 4, "gateway", 7), 0);
+    if (authorization != NULL)
+        ck_assert_int_eq(header_add(&request_headers, "Authorization", 13, authorization,
+                                    strlen(authorization)),
+                         0);
+    struct relay *relay = relay_new(world.relays, &request, &client_ops, &world);
+    ck_assert_ptr_nonnull(relay);
+    return relay;
+}
+
+static void finish(struct relay **relay, bool complete)
+{
+    relay_finish(relay, complete);
+    ck_assert_ptr_null(*relay);
+    header_list_fini(&request_headers);
+    ck_assert_int_eq(world.logged, 1);
+}
+
+static void head(int status, const char *name, const char *value)
+{
+    struct response_head head = {.status = status, .complete = true, .content_length = -1};
+    if (name != NULL)
+        ck_assert_int_eq(header_add(&head.headers, name, strlen(name), value, strlen(value)), 0);
+    ck_assert(world.events.head(world.arg, &head));
+    response_head_fini(&head);
+}
+
+static bool body(const char *data, size_t len)
+{
+    return world.events.body(world.arg, data, len);
+}
+
+static void done(enum upstream_result result, const char *reason)
+{
+    world.running = false;
+    world.events.done(world.arg, result, reason);
+}
+
+static struct relay_answer answer_of(const struct relay *relay)
+{
+    struct relay_answer answer = {0};
+    ck_assert(relay_answer(relay, &answer));
+    return answer;
+}
+
+static void expect_error(const struct relay *relay, int status, const char *code, const char *text)
+{
+    struct relay_answer answer = answer_of(relay);
+    ck_assert_int_eq(answer.status, status);
+    ck_assert_ptr_nonnull(header_find(answer.headers, "X-Claviger-Error"));
+    ck_assert_str_eq(header_find(answer.headers, "X-Claviger-Error")->value, code);
+    ck_assert_ptr_nonnull(strstr(answer.body, text));
+    ck_assert_uint_eq((size_t)answer.content_length, strlen(answer.body));
+}
+
+/* ---- failover
+ * --------------------------------------------------------------------------------------------------- */
+
+START_TEST(whole_short_answer)
+{
+    struct relay *relay = begin("GET", "/openai/v1/x?q", -1, NULL);
+    ck_assert(!relay_answered(relay));
+    relay_body_end(relay);
+    ck_assert_int_eq(world.starts, 1);
+    ck_assert_int_eq(world.refreshes, 1);
+    ck_assert_str_eq(world.request.target, "/base/v1/x?q");
+    ck_assert_ptr_eq(world.request.key, world.keys[0].secret);
+    ck_assert_int_eq(world.request.body, UPSTREAM_BODY_NONE);
+    head(200, "X-A", "b");
+    ck_assert(body("hel", 3));
+    ck_assert(body("lo", 2));
+    done(UPSTREAM_COMPLETE, NULL);
+    ck_assert_int_eq(world.answers, 0); /* only from the turn */
+    ck_assert(relays_run(world.relays));
+    ck_assert_int_eq(world.answers, 1);
+    struct relay_answer answer = answer_of(relay);
+    ck_assert_int_eq(answer.status, 200);
+    ck_assert_int_eq(answer.content_length, 5);
+    ck_assert_str_eq(answer.body, "hello");
+    ck_assert_uint_eq(answer.headers->count, 1);
+    relay_count_sent(relay, 5);
+    finish(&relay, true);
+    ck_assert_int_eq(world.logged_status, 200);
+    ck_assert_str_eq(world.logged_key, "sk-k...0000");
+    ck_assert_str_eq(world.logged_error, "-");
+    ck_assert_uint_eq(world.logged_out, 5);
+    ck_assert_int_eq(world.marks, 0);
+}
+END_TEST
+
+START_TEST(fails_over_twice)
+{
+    struct relay *relay = begin("POST", "/openai/x", 4, "Bearer claviger");
+    ck_assert_uint_eq(relay_body(relay, "body", 4), 4);
+    ck_assert_int_eq(world.starts, 0);
+    relay_body_end(relay);
+    head(429, "Retry-After", "5");
+    ck_assert_int_eq(world.marks, 1);
+    ck_assert_int_eq(world.cooldown_ms, 5000);
+    relays_run(world.relays);
+    ck_assert_int_eq(world.discards, 1); /* its body did not come yet */
+    ck_assert_int_eq(world.starts, 2);
+    ck_assert_ptr_eq(world.request.key, world.keys[1].secret);
+    ck_assert_int_eq(world.request.spool->len, 4);
+    ck_assert_int_eq(memcmp(spool_memory(world.request.spool), "body", 4), 0);
+    head(401, NULL, NULL);
+    ck_assert(body("no", 2));
+    done(UPSTREAM_COMPLETE, NULL);
+    relays_run(world.relays);
+    ck_assert_int_eq(world.discards, 1); /* this one was over */
+    ck_assert_int_eq(world.starts, 3);
+    ck_assert_int_eq(world.answers, 0);
+    head(200, NULL, NULL);
+    done(UPSTREAM_COMPLETE, NULL);
+    relays_run(world.relays);
+    ck_assert_int_eq(answer_of(relay).status, 200);
+    ck_assert_str_eq(answer_of(relay).body, ""); /* nothing of the refused answers */
+    ck_assert_int_eq(key_status(&world.pool.states[0], world.now.mono_ms), KEY_TEMPORARY);
+    ck_assert_int_eq(key_status(&world.pool.states[1], world.now.mono_ms), KEY_PERMANENT);
+    finish(&relay, true);
+    ck_assert_uint_eq(world.logged_attempts, 3);
+    ck_assert_str_eq(world.logged_key, "sk-k...2222");
+}
+END_TEST
+
+START_TEST(exhausted_after_the_last)
+{
+    static const char *const seconds[] = {"5", "3", "10"};
+    struct relay *relay = begin("GET", "/openai/x", -1, NULL);
+    relay_body_end(relay);
+    for (int i = 0; i < 3; i++) {
+        head(429, "Retry-After", seconds[i]);
+        done(UPSTREAM_COMPLETE, NULL);
+        relays_run(world.relays);
+    }
+    ck_assert_int_eq(world.starts, 3);
+    expect_error(relay, 429, "keys_exhausted", "all 3 keys of provider openai");
+    ck_assert_str_eq(header_find(answer_of(relay).headers, "Retry-After")->value, "3");
+    finish(&relay, true);
+    ck_assert_str_eq(world.logged_error, "keys_exhausted");
+}
+END_TEST
+
+START_TEST(exhausted_at_the_start)
+{
+    for (int i = 0; i < 3; i++)
+        world.pool.states[i].permanent = true;
+    struct relay *relay = begin("GET", "/openai/x", -1, NULL);
+    relay_body_end(relay);
+    ck_assert_int_eq(world.starts, 0);
+    ck_assert(relay_answered(relay)); /* seen without a callback */
+    ck_assert_int_eq(world.answers, 0);
+    expect_error(relay, 502, "keys_rejected", "openai");
+    ck_assert_ptr_null(header_find(answer_of(relay).headers, "Retry-After"));
+    finish(&relay, true);
+    ck_assert_uint_eq(world.logged_attempts, 0);
+    ck_assert_str_eq(world.logged_key, "-");
+}
+END_TEST
+
+static const struct {
+    int status;
+    enum key_action action;
+    bool marked;
+    enum key_status state;
+    bool next;
+} actions[] = {
+    {401, KEY_ACTION_PERMANENT, true, KEY_PERMANENT, true},
+    {401, KEY_ACTION_COOLDOWN, true, KEY_TEMPORARY, true},
+    {401, KEY_ACTION_PASS, false, KEY_VALID, false},
+    {403, KEY_ACTION_PERMANENT, true, KEY_PERMANENT, true},
+    {403, KEY_ACTION_COOLDOWN, true, KEY_TEMPORARY, true},
+    {403, KEY_ACTION_PASS, false, KEY_VALID, false},
+    {400, KEY_ACTION_PERMANENT, false, KEY_VALID, false},
+    {402, KEY_ACTION_PERMANENT, false, KEY_VALID, false},
+    {404, KEY_ACTION_PERMANENT, false, KEY_VALID, false},
+    {413, KEY_ACTION_PERMANENT, false, KEY_VALID, false},
+    {500, KEY_ACTION_PERMANENT, false, KEY_VALID, false},
+    {503, KEY_ACTION_PERMANENT, false, KEY_VALID, false},
+    {529, KEY_ACTION_PERMANENT, false, KEY_VALID, false},
+};
+
+START_TEST(what_a_status_does)
+{
+    world.provider.on_401 = world.provider.on_403 = actions[_i].action;
+    struct relay *relay = begin("GET", "/openai/x", -1, NULL);
+    relay_body_end(relay);
+    head(actions[_i].status, "Retry-After", "7");
+    done(UPSTREAM_COMPLETE, NULL);
+    relays_run(world.relays);
+    ck_assert_int_eq(world.marks, actions[_i].marked);
+    ck_assert_int_eq(key_status(&world.pool.states[0], world.now.mono_ms), actions[_i].state);
+    ck_assert_int_eq(world.starts, actions[_i].next ? 2 : 1);
+    ck_assert_int_eq(relay_answered(relay), !actions[_i].next);
+    if (actions[_i].state == KEY_TEMPORARY)
+        ck_assert_int_eq(world.cooldown_ms, 60000); /* the default: Retry-After belongs to 429 */
+    finish(&relay, false);
+}
+END_TEST
+
+START_TEST(byok_marks_nothing)
+{
+    static const int statuses[] = {200, 401, 403, 429};
+    struct relay *relay = begin("POST", "/openai/x", 4, "Bearer own");
+    ck_assert_uint_eq(relay_body(relay, "body", 4), 4);
+    ck_assert_int_eq(world.starts, 1); /* before the body's end */
+    ck_assert_int_eq(world.request.body, UPSTREAM_BODY_STREAM);
+    ck_assert_ptr_null(world.request.key);
+    relay_body_end(relay);
+    head(statuses[_i], "X-Claviger-Error", "forged");
+    ck_assert(body("as it came", 10));
+    done(UPSTREAM_COMPLETE, NULL);
+    relays_run(world.relays);
+    ck_assert_int_eq(world.starts, 1);
+    ck_assert_int_eq(world.marks + world.refreshes, 0);
+    ck_assert_int_eq(answer_of(relay).status, statuses[_i]);
+    ck_assert_str_eq(answer_of(relay).body, "as it came");
+    ck_assert_ptr_null(header_find(answer_of(relay).headers, "X-Claviger-Error"));
+    finish(&relay, true);
+    ck_assert_str_eq(world.logged_key, "byok");
+}
+END_TEST
+
+/* ---- failures
+ * --------------------------------------------------------------------------------------------------- */
+
+START_TEST(failure_before_the_commit)
+{
+    struct relay *relay = begin("GET", "/openai/x", -1, NULL);
+    relay_body_end(relay);
+    if (_i >= 2) /* its head came in the same turn */
+        head(200, NULL, NULL);
+    done(_i % 2 ? UPSTREAM_TIMEOUT : UPSTREAM_FAILED, "it went away");
+    relays_run(world.relays);
+    expect_error(relay, _i % 2 ? 504 : 502, _i % 2 ? "upstream_timeout" : "upstream_error",
+                 "upstream proxy error");
+    ck_assert_ptr_nonnull(strstr(answer_of(relay).body, "it went away"));
+    ck_assert_int_eq(world.marks, 0);
+    ck_assert_int_eq(world.starts, 1);
+    finish(&relay, true);
+}
+END_TEST
+
+START_TEST(failure_behind_the_commit)
+{
+    char out[64];
+    struct relay *relay = begin("GET", "/openai/x", -1, NULL);
+    relay_body_end(relay);
+    head(200, NULL, NULL);
+    ck_assert(body("half", 4));
+    relays_run(world.relays);
+    ck_assert_int_eq(world.answers, 1);
+    ck_assert_ptr_null(answer_of(relay).body);
+    done(UPSTREAM_FAILED, "reset");
+    relays_run(world.relays);
+    ck_assert_int_eq(relay_read(relay, out, sizeof out), 4); /* what came is passed on */
+    ck_assert_int_eq(relay_read(relay, out, sizeof out), RELAY_READ_CUT);
+    finish(&relay, false);
+    ck_assert_str_eq(world.logged_error, "upstream_cut");
+}
+END_TEST
+
+START_TEST(no_memory_for_an_attempt)
+{
+    world.refuse_start = true;
+    struct relay *relay = begin("GET", "/openai/x", -1, NULL);
+    relay_body_end(relay);
+    expect_error(relay, 500, "internal_error", "memory");
+    finish(&relay, true);
+}
+END_TEST
+
+START_TEST(client_leaves_while_waiting)
+{
+    struct relay *relay = begin("GET", "/openai/x", -1, NULL);
+    relay_body_end(relay);
+    finish(&relay, false);
+    ck_assert_int_eq(world.aborts, 1);
+    ck_assert_int_eq(world.logged_status, 499);
+    ck_assert_str_eq(world.logged_error, "client_closed");
+}
+END_TEST
+
+START_TEST(client_leaves_between_two_attempts)
+{
+    struct relay *relay = begin("GET", "/openai/x", -1, NULL);
+    relay_body_end(relay);
+    head(429, NULL, NULL);
+    finish(&relay, false); /* it was in the list of those with something to do */
+    ck_assert(!relays_run(world.relays));
+    ck_assert_int_eq(world.starts, 1);
+}
+END_TEST
+
+static const struct {
+    const char *target;
+    int64_t length;
+    const char *authorization;
+    const char *base_url;
+    int status;
+    const char *code;
+    const char *text;
+} refusals[] = {
+    {"/other/x", -1, NULL, NULL, 404, "no_route", "no provider"},
+    {"/openaix", -1, NULL, NULL, 404, "no_route", "no provider"},
+    {"/openai/x", -1, NULL, "http://h/%zz", 502, "invalid_base_url", "invalid provider base URL"},
+    {"/openai/x", -1, "Bearer own", "ftp://h", 502, "invalid_base_url", "invalid provider base URL"},
+    {"/openai/x", -1, "Bearer clv_unknown", NULL, 401, "unauthorized", "token"},
+    {"/openai/x", 1000001, NULL, NULL, 413, "body_too_large", "1000000"},
+    {"/openai/x", 1000001, "Bearer own", NULL, 413, "body_too_large", "1000000"},
+};
+
+START_TEST(refused_at_the_door)
+{
+    if (refusals[_i].base_url != NULL) {
+        base_url_fini(&world.provider.base_url);
+        ck_assert_int_eq(base_url_parse(refusals[_i].base_url, &world.provider.base_url), 0);
+    }
+    struct relay *relay = begin("POST", refusals[_i].target, refusals[_i].length, refusals[_i].authorization);
+    ck_assert(relay_answered(relay));
+    ck_assert(!relay_wants_body(relay));
+    expect_error(relay, refusals[_i].status, refusals[_i].code, refusals[_i].text);
+    ck_assert_uint_eq(relay_body(relay, "rest", 4), 4); /* thrown away */
+    relay_body_end(relay);
+    ck_assert_int_eq(world.starts, 0);
+    finish(&relay, true);
+    ck_assert_str_eq(world.logged_error, refusals[_i].code);
+}
+END_TEST
+
+START_TEST(body_grows_too_large)
+{
+    static char block[400000];
+    struct relay *relay = begin("POST", "/openai/x", -2, _i ? "Bearer own" : NULL);
+    ck_assert_uint_gt(relay_body(relay, block, 60000), 0);
+    for (int i = 0; i < 3 && !relay_answered(relay); i++)
+        if (_i) /* a stream takes what fits; ask for all at once */
+            relay_body(relay, block, 1000001);
+        else
+            relay_body(relay, block, sizeof block);
+    expect_error(relay, 413, "body_too_large", "1000000");
+    ck_assert_int_eq(world.starts, _i);
+    ck_assert_int_eq(world.aborts, _i); /* the stream is broken off */
+    ck_assert_uint_eq(relay_body(relay, block, sizeof block), sizeof block);
+    finish(&relay, true);
+}
+END_TEST
+
+/* ---- flow
+ * ------------------------------------------------------------------------------------------------------- */
+
+START_TEST(slow_client_holds_the_upstream)
+{
+    static char block[16384];
+    char out[8192];
+    size_t taken = 0;
+    struct relay *relay = begin("GET", "/openai/x", -1, NULL);
+    relay_body_end(relay);
+    head(200, NULL, NULL);
+    relays_run(world.relays);
+    while (body(block, sizeof block))
+        taken += sizeof block;
+    ck_assert_uint_le(taken, RELAY_BUFFER_HIGH + sizeof block);
+    ck_assert(!body(block, 1));
+    size_t left = taken;
+    while (left > RELAY_BUFFER_LOW + sizeof out) {
+        ck_assert_int_eq(relay_read(relay, out, sizeof out), (ssize_t)sizeof out);
+        left -= sizeof out;
+        ck_assert_int_eq(world.resumes, 0);
+    }
+    ck_assert_int_eq(relay_read(relay, out, sizeof out), (ssize_t)sizeof out);
+    ck_assert_int_eq(world.resumes, 1);
+    ck_assert(body(block, sizeof block));
+    finish(&relay, false);
+}
+END_TEST
+
+START_TEST(reader_is_called_when_bytes_come)
+{
+    char out[16];
+    struct relay *relay = begin("GET", "/openai/x", -1, NULL);
+    relay_body_end(relay);
+    head(200, NULL, NULL);
+    relays_run(world.relays);
+    ck_assert_int_eq(relay_read(relay, out, sizeof out), RELAY_READ_WAIT);
+    relays_run(world.relays);
+    ck_assert_int_eq(world.readables, 0);
+    ck_assert(body("one", 3));
+    relays_run(world.relays);
+    ck_assert_int_eq(world.readables, 1);
+    ck_assert_int_eq(relay_read(relay, out, sizeof out), 3);
+    ck_assert_int_eq(relay_read(relay, out, sizeof out), RELAY_READ_WAIT);
+    done(UPSTREAM_COMPLETE, NULL);
+    relays_run(world.relays);
+    ck_assert_int_eq(world.readables, 2);
+    ck_assert_int_eq(relay_read(relay, out, sizeof out), RELAY_READ_END);
+    finish(&relay, true);
+    ck_assert_uint_eq(world.logged_out, 3);
+}
+END_TEST
+
+START_TEST(slow_upstream_holds_the_client)
+{
+    static char block[RELAY_UPLOAD_MAX + 1000];
+    char out[4096];
+    struct relay *relay = begin("POST", "/openai/x", -2, "Bearer own");
+    ck_assert_uint_eq(relay_body(relay, block, sizeof block), RELAY_UPLOAD_MAX);
+    ck_assert_uint_eq(relay_body(relay, block, 1000), 0);
+    ck_assert_int_eq(world.request.stream_length, -1);
+    size_t sent = 0;
+    while (world.writables == 0 && sent < RELAY_UPLOAD_MAX) {
+        ck_assert_int_eq(world.events.upload(world.arg, out, sizeof out), (ssize_t)sizeof out);
+        sent += sizeof out;
+        relays_run(world.relays);
+    }
+    ck_assert_int_eq(world.writables, 1);
+    ck_assert_uint_eq(sent, RELAY_UPLOAD_MAX / 2);
+    ck_assert_uint_eq(relay_body(relay, block, 1000), 1000);
+    relay_body_end(relay);
+    while (sent < RELAY_UPLOAD_MAX + 1000)
+        sent += (size_t)world.events.upload(world.arg, out, sizeof out);
+    ck_assert_int_eq(world.events.upload(world.arg, out, sizeof out), 0);
+    finish(&relay, false);
+    ck_assert_uint_eq(world.logged_in, RELAY_UPLOAD_MAX + 1000);
+}
+END_TEST
+
+START_TEST(upload_waits_for_the_client)
+{
+    char out[16];
+    struct relay *relay = begin("POST", "/openai/x", 8, "Bearer own");
+    ck_assert_uint_eq(relay_body(relay, "half", 4), 4);
+    ck_assert_int_eq(world.events.upload(world.arg, out, sizeof out), 4);
+    ck_assert_int_eq(world.events.upload(world.arg, out, sizeof out), UPSTREAM_UPLOAD_WAIT);
+    world.resumes = 0;
+    ck_assert_uint_eq(relay_body(relay, "half", 4), 4);
+    ck_assert_int_eq(world.resumes, 1);
+    ck_assert_int_eq(world.events.upload(world.arg, out, sizeof out), 4);
+    relay_body_end(relay);
+    ck_assert_int_eq(world.events.upload(world.arg, out, sizeof out), 0);
+    finish(&relay, false);
+}
+END_TEST
+
+START_TEST(early_answer_frees_a_held_client)
+{
+    static char block[RELAY_UPLOAD_MAX + 1000];
+    struct relay *relay = begin("POST", "/openai/x", -2, "Bearer own");
+    ck_assert_uint_eq(relay_body(relay, block, sizeof block), RELAY_UPLOAD_MAX);
+    head(413, NULL, NULL);
+    done(UPSTREAM_COMPLETE, NULL);
+    relays_run(world.relays);
+    ck_assert_int_eq(world.answers, 1);
+    ck_assert_int_eq(world.writables, 1);
+    ck_assert_uint_eq(relay_body(relay, block, sizeof block), sizeof block);
+    relay_body_end(relay);
+    ck_assert_int_eq(answer_of(relay).status, 413);
+    finish(&relay, true);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("relay");
+    TCase *tcase = tcase_create("relay");
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, whole_short_answer);
+    tcase_add_test(tcase, fails_over_twice);
+    tcase_add_test(tcase, exhausted_after_the_last);
+    tcase_add_test(tcase, exhausted_at_the_start);
+    tcase_add_loop_test(tcase, what_a_status_does, 0, COUNT(actions));
+    tcase_add_loop_test(tcase, byok_marks_nothing, 0, 4);
+    tcase_add_loop_test(tcase, failure_before_the_commit, 0, 4);
+    tcase_add_test(tcase, failure_behind_the_commit);
+    tcase_add_test(tcase, no_memory_for_an_attempt);
+    tcase_add_test(tcase, client_leaves_while_waiting);
+    tcase_add_test(tcase, client_leaves_between_two_attempts);
+    tcase_add_loop_test(tcase, refused_at_the_door, 0, COUNT(refusals));
+    tcase_add_loop_test(tcase, body_grows_too_large, 0, 2);
+    tcase_add_test(tcase, slow_client_holds_the_upstream);
+    tcase_add_test(tcase, reader_is_called_when_bytes_come);
+    tcase_add_test(tcase, slow_upstream_holds_the_client);
+    tcase_add_test(tcase, upload_waits_for_the_client);
+    tcase_add_test(tcase, early_answer_frees_a_held_client);
+    suite_add_tcase(suite, tcase);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}

@@ -1,0 +1,253 @@
+/*
+ * Tests of shared: the slots of newest marks, and what several processes may do to them at once.
+ */
+#include "io/shared.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct shared *shared;
+
+static void setup(void)
+{
+    shared = shared_new();
+    ck_assert_ptr_nonnull(shared);
+}
+
+static void teardown(void)
+{
+    shared_free(&shared);
+    ck_assert_ptr_null(shared);
+}
+
+START_TEST(test_pages_are_zeroed)
+{
+    ck_assert_uint_eq(atomic_load(&shared->key_generation), 0);
+    ck_assert_int_eq(atomic_load(&shared->database_condition), DATABASE_OK);
+    ck_assert_int_eq(atomic_load(&shared->workers[SHARED_WORKERS_MAX - 1].phase), WORKER_FREE);
+    ck_assert_uint_eq(atomic_load(&shared->keys[SHARED_KEYS_MAX - 1].id), 0);
+}
+END_TEST
+
+START_TEST(test_slot_belongs_to_both_names)
+{
+    struct shared_key *slot = shared_key_slot(shared, "openai", "0123456789abcdef");
+
+    ck_assert_ptr_nonnull(slot);
+    ck_assert_ptr_eq(slot, shared_key_slot(shared, "openai", "0123456789abcdef"));
+    ck_assert_ptr_ne(slot, shared_key_slot(shared, "anthropic", "0123456789abcdef"));
+    ck_assert_ptr_ne(slot, shared_key_slot(shared, "openai", "0123456789abcdee"));
+    ck_assert_ptr_ne(shared_key_slot(shared, "ab", "c"), shared_key_slot(shared, "a", "bc"));
+}
+END_TEST
+
+START_TEST(test_slots_come_to_an_end)
+{
+    char id[17];
+
+    for (unsigned i = 0; i < SHARED_KEYS_MAX; i++) {
+        snprintf(id, sizeof(id), "%016x", i);
+        ck_assert_ptr_nonnull(shared_key_slot(shared, "p", id));
+    }
+    ck_assert_ptr_null(shared_key_slot(shared, "p", "one too many"));
+    ck_assert_ptr_nonnull(shared_key_slot(shared, "p", "0000000000000007"));
+}
+END_TEST
+
+/* A first mark, then a second one; the first one written before the second or not. */
+static const struct {
+    struct shared_mark first;
+    bool written;
+    struct shared_mark second;
+    struct shared_mark result;
+} marks[] = {
+    {{false, 1000, 429}, false, {false, 2000, 429}, {false, 2000, 429}},
+    {{false, 2000, 429}, false, {false, 1000, 403}, {false, 2000, 429}},
+    {{false, 2000, 429}, false, {true, 0, 401}, {true, 2000, 401}},
+    {{true, 0, 401}, false, {false, 5000, 429}, {true, 5000, 401}},
+    {{true, 0, 401}, false, {true, 0, 403}, {true, 0, 401}},
+    {{false, 2000, 429}, true, {false, 1000, 403}, {false, 1000, 403}},
+    {{true, 0, 401}, true, {false, 1000, 429}, {false, 1000, 429}},
+    {{false, 1, 1023}, true, {false, INT64_C(17592186044415), 599}, {false, INT64_C(17592186044415), 599}},
+    {{false, 1, 429}, true, {false, INT64_MAX, 4096}, {false, INT64_C(17592186044415), 0}},
+    {{false, 1, 429}, true, {false, -5, -1}, {false, 0, 0}},
+};
+
+START_TEST(test_marks_merge)
+{
+    struct shared_key *slot = shared_key_slot(shared, "p", "k");
+    struct shared_mark mark;
+    uint64_t seen;
+    int64_t when;
+
+    ck_assert(!shared_key_dirty(slot, &mark, &seen));
+    ck_assert(!shared_key_last(slot, &mark, &when));
+    shared_key_mark(slot, &marks[_i].first, 10);
+    ck_assert(shared_key_dirty(slot, &mark, &seen));
+    if (marks[_i].written) {
+        shared_key_written(slot, seen);
+        ck_assert(!shared_key_dirty(slot, &mark, &seen));
+        ck_assert(shared_key_last(slot, &mark, &when));
+        ck_assert_int_eq(mark.until_real_ms, marks[_i].first.until_real_ms);
+    }
+    shared_key_mark(slot, &marks[_i].second, 20);
+    ck_assert(shared_key_dirty(slot, &mark, &seen));
+    ck_assert_int_eq(mark.permanent, marks[_i].result.permanent);
+    ck_assert_int_eq(mark.until_real_ms, marks[_i].result.until_real_ms);
+    ck_assert_int_eq(mark.status, marks[_i].result.status);
+    ck_assert(shared_key_last(slot, &mark, &when));
+    ck_assert_int_eq(when, 20);
+}
+END_TEST
+
+START_TEST(test_written_only_what_was_seen)
+{
+    struct shared_key *slot = shared_key_slot(shared, "p", "k");
+    struct shared_mark mark = {.until_real_ms = 1000, .status = 429};
+    struct shared_mark out;
+    uint64_t first;
+    uint64_t second;
+
+    shared_key_mark(slot, &mark, 1);
+    ck_assert(shared_key_dirty(slot, &out, &first));
+    /* The same mark once more is another one. */
+    shared_key_mark(slot, &mark, 2);
+    shared_key_written(slot, first);
+    ck_assert(shared_key_dirty(slot, &out, &second));
+    ck_assert_uint_ne(first, second);
+    shared_key_written(slot, second);
+    ck_assert(!shared_key_dirty(slot, &out, &second));
+}
+END_TEST
+
+START_TEST(test_count_comes_around)
+{
+    struct shared_key *slot = shared_key_slot(shared, "p", "k");
+    struct shared_mark mark = {0};
+    struct shared_mark out;
+    int64_t when;
+    uint64_t seen;
+
+    /* A mark of nothing but zeros is a mark too, however often it is made. */
+    for (int i = 0; i < 600; i++) {
+        shared_key_mark(slot, &mark, i);
+        ck_assert(shared_key_dirty(slot, &out, &seen));
+        shared_key_written(slot, seen);
+        ck_assert(shared_key_last(slot, &out, &when));
+    }
+}
+END_TEST
+
+START_TEST(test_redo)
+{
+    struct shared_key *slot = shared_key_slot(shared, "p", "k");
+    struct shared_mark mark = {.permanent = true, .status = 401};
+    struct shared_mark out;
+    uint64_t seen;
+    uint64_t again;
+
+    shared_key_redo(slot);
+    ck_assert(!shared_key_dirty(slot, &out, &seen));
+    shared_key_mark(slot, &mark, 1);
+    ck_assert(shared_key_dirty(slot, &out, &seen));
+    shared_key_redo(slot);
+    ck_assert(shared_key_dirty(slot, &out, &again));
+    ck_assert_uint_eq(seen, again);
+    shared_key_written(slot, seen);
+    shared_key_redo(slot);
+    ck_assert(shared_key_dirty(slot, &out, &again));
+    ck_assert(out.permanent);
+    ck_assert_int_eq(out.status, 401);
+    /* Who still holds the old word cannot clean it. */
+    shared_key_written(slot, seen);
+    ck_assert(shared_key_dirty(slot, &out, &again));
+}
+END_TEST
+
+START_TEST(test_condition)
+{
+    ck_assert(!shared_database_is(shared, DATABASE_OK, 1));
+    ck_assert(shared_database_is(shared, DATABASE_BUSY, 2));
+    ck_assert(!shared_database_is(shared, DATABASE_BUSY, 3));
+    ck_assert_int_eq(atomic_load(&shared->database_since_ms), 2);
+    ck_assert(shared_database_is(shared, DATABASE_FAILING, 4));
+    ck_assert(!shared_database_is(shared, DATABASE_BUSY, 5));
+    ck_assert_int_eq(atomic_load(&shared->database_condition), DATABASE_FAILING);
+    ck_assert(shared_database_is(shared, DATABASE_OK, 6));
+    ck_assert_int_eq(atomic_load(&shared->database_since_ms), 6);
+}
+END_TEST
+
+#define MARKERS 4
+#define ROUNDS  20000
+
+/* Marks and cleans one slot; each deadline is above all that this process made before. */
+static void hammer(int number)
+{
+    struct shared_key *slot = shared_key_slot(shared, "p", "contended");
+    struct shared_mark out;
+    uint64_t seen;
+
+    for (int i = 1; i <= ROUNDS; i++) {
+        struct shared_mark mark = {.until_real_ms = i * MARKERS + number, .status = 429};
+
+        shared_key_mark(slot, &mark, i);
+        if (!shared_key_dirty(slot, &out, &seen) || out.until_real_ms < mark.until_real_ms)
+            _exit(1);
+    }
+}
+
+START_TEST(test_processes_at_once)
+{
+    struct shared_key *slot;
+    struct shared_mark out;
+    uint64_t seen;
+
+    for (int i = 0; i < MARKERS; i++) {
+        pid_t pid = fork();
+
+        ck_assert_int_ge(pid, 0);
+        if (pid == 0) {
+            hammer(i);
+            _exit(0);
+        }
+    }
+    for (int i = 0; i < MARKERS; i++) {
+        int status = 0;
+
+        ck_assert_int_gt(wait(&status), 0);
+        ck_assert_int_eq(status, 0);
+    }
+    slot = shared_key_slot(shared, "p", "contended");
+    ck_assert(shared_key_dirty(slot, &out, &seen));
+    ck_assert_int_eq(out.until_real_ms, ROUNDS * MARKERS + MARKERS - 1);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("shared");
+    TCase *tcase = tcase_create("shared");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, test_pages_are_zeroed);
+    tcase_add_test(tcase, test_slot_belongs_to_both_names);
+    tcase_add_test(tcase, test_slots_come_to_an_end);
+    tcase_add_loop_test(tcase, test_marks_merge, 0, (int)(sizeof(marks) / sizeof(marks[0])));
+    tcase_add_test(tcase, test_written_only_what_was_seen);
+    tcase_add_test(tcase, test_count_comes_around);
+    tcase_add_test(tcase, test_redo);
+    tcase_add_test(tcase, test_condition);
+    tcase_add_test(tcase, test_processes_at_once);
+    suite_add_tcase(suite, tcase);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
