@@ -57,8 +57,9 @@ void message_head_parse(struct message_head *head, const char *data, size_t len)
 
         if (stop > p && stop[-1] == '\r')
             stop--;
+        size_t line_len = stop > p ? (size_t)(stop - p) : 0;
         if (head->line == NULL)
-            head->line = strndup(p, (size_t)(stop - p));
+            head->line = strndup(p, line_len);
         else if (stop > p)
             add_field(head, p, stop);
         p = eol != NULL ? eol + 1 : end;
