@@ -4,6 +4,8 @@
  */
 #include "core/base_url.h"
 
+#include "core/ascii.h"
+
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,22 +26,6 @@ struct parts {
     struct span path;   /* without its trailing slashes */
     struct span query;  /* start is NULL when there is none */
 };
-
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
-static bool is_alnum(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
 
 static bool is_one_of(char c, const char *set)
 {
@@ -74,8 +60,8 @@ static int decoded_byte(const char *s, size_t len, size_t *i)
     }
     if (len - *i < 3)
         return -1;
-    high = hex_value(s[*i + 1]);
-    low = hex_value(s[*i + 2]);
+    high = ascii_hex_value(s[*i + 1]);
+    low = ascii_hex_value(s[*i + 2]);
     if (high < 0 || low < 0)
         return -1;
     *i += 3;
@@ -100,7 +86,7 @@ static bool decoded_escapes_are_good(const struct span *s)
         int byte = decoded_byte(s->start, s->len, &i);
 
         if (digits_due > 0) {
-            if (hex_value((char)byte) < 0)
+            if (ascii_hex_value((char)byte) < 0)
                 return false;
             digits_due--;
         } else if (byte == '%') {
@@ -114,7 +100,7 @@ static bool decoded_escapes_are_good(const struct span *s)
 static bool has_only(const struct span *s, const char *punctuation)
 {
     for (size_t i = 0; i < s->len; i++) {
-        if (!is_alnum(s->start[i]) && !is_one_of(s->start[i], punctuation))
+        if (!ascii_is_alnum(s->start[i]) && !is_one_of(s->start[i], punctuation))
             return false;
     }
     return true;
@@ -162,8 +148,8 @@ static bool parse_ipv6(const struct span *s, unsigned groups[IPV6_GROUPS])
             groups[count++] = v4[2] * 256U + v4[3];
             break;
         }
-        for (; i < s->len && i - start < 4 && hex_value(s->start[i]) >= 0; i++)
-            value = value * 16 + (unsigned)hex_value(s->start[i]);
+        for (; i < s->len && i - start < 4 && ascii_hex_value(s->start[i]) >= 0; i++)
+            value = value * 16 + (unsigned)ascii_hex_value(s->start[i]);
         if (i == start || count == IPV6_GROUPS)
             return false;
         groups[count++] = value;

@@ -366,3 +366,14 @@ bool header_parse_content_length(const char *value, int64_t *out)
     *out = number;
     return true;
 }
+
+bool header_value_is_clean(const char *value, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)value[i];
+
+        if ((c < ' ' && c != '\t') || c == 0x7f)
+            return false;
+    }
+    return true;
+}

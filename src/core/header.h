@@ -52,6 +52,10 @@ bool header_value_has_token(const char *value, const char *token);
 /* Whether name is a token of RFC 9110 section 5.6.2: not empty, only token characters. */
 bool header_name_is_token(const char *name, size_t len);
 
+/* Whether a field value holds only what RFC 9110 section 5.5 allows: visible characters, space, tab and bytes
+ * from 0x80 on. */
+bool header_value_is_clean(const char *value, size_t len);
+
 /* Whether name is hop-by-hop by itself: Connection, Keep-Alive, Proxy-Authenticate, Proxy-Authorization,
  * Proxy-Connection, TE, Trailer, Transfer-Encoding, Upgrade (RFC 9110 section 7.6.1). */
 bool header_is_hop_by_hop(const char *name);

@@ -5,6 +5,8 @@
  */
 #include "core/http_rules.h"
 
+#include "core/ascii.h"
+
 #include <string.h>
 
 /* What the one pass over the fields finds. */
@@ -15,35 +17,13 @@ struct seen {
     bool websocket;
 };
 
-static bool is_hex(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
-
-static bool is_alnum(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
-/* RFC 9110 section 5.5: visible characters, space, tab and bytes from 0x80 on. */
-static bool value_is_clean(const char *value, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)value[i];
-
-        if ((c < ' ' && c != '\t') || c == 0x7f)
-            return false;
-    }
-    return true;
-}
-
 /* An IP literal's end, or NULL. What stands between the brackets is only looked at roughly: nobody connects
  * to it. */
 static const char *skip_literal(const char *s)
 {
     const char *first = ++s;
 
-    while (is_hex(*s) || *s == ':' || *s == '.')
+    while (ascii_hex_value(*s) >= 0 || *s == ':' || *s == '.')
         s++;
     return s > first && *s == ']' ? s + 1 : NULL;
 }
@@ -56,10 +36,10 @@ static const char *skip_name(const char *s)
 
     while (*s != '\0' && *s != ':') {
         if (*s == '%') {
-            if (!is_hex(s[1]) || !is_hex(s[2]))
+            if (ascii_hex_value(s[1]) < 0 || ascii_hex_value(s[2]) < 0)
                 return NULL;
             s += 3;
-        } else if (is_alnum(*s) || strchr("-._~!$&'()*+;=", *s) != NULL) {
+        } else if (ascii_is_alnum(*s) || strchr("-._~!$&'()*+;=", *s) != NULL) {
             s++;
         } else {
             return NULL;
@@ -122,7 +102,7 @@ static const char *look_at_field(const struct header *h, struct seen *seen)
 {
     if (!header_name_is_token(h->name, h->name_len))
         return "a header name is empty or no token";
-    if (!value_is_clean(h->value, h->value_len))
+    if (!header_value_is_clean(h->value, h->value_len))
         return "a header value has a control byte";
     switch (h->name_len) {
     case sizeof("Host") - 1:

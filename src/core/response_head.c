@@ -4,19 +4,16 @@
  */
 #include "core/response_head.h"
 
-#include <string.h>
+#include "core/ascii.h"
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
+#include <string.h>
 
 /* "HTTP/1.1 200 OK": version, three digits, then the end or a space and any text. */
 static int parse_status(const char *line, size_t len)
 {
     if (len < 12 || memcmp(line, "HTTP/1.", 7) != 0 || (line[7] != '0' && line[7] != '1') || line[8] != ' ')
         return -1;
-    if (!is_digit(line[9]) || !is_digit(line[10]) || !is_digit(line[11]))
+    if (!ascii_is_digit(line[9]) || !ascii_is_digit(line[10]) || !ascii_is_digit(line[11]))
         return -1;
     if (len > 12 && line[12] != ' ')
         return -1;
@@ -43,16 +40,6 @@ static enum response_head_result start(struct response_head *head, const char *l
     head->chunked = false;
     header_list_clear(&head->headers);
     return RESPONSE_HEAD_MORE;
-}
-
-static bool value_is_clean(const char *value, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)value[i];
-        if ((c < 0x20 && c != '\t') || c == 0x7f)
-            return false;
-    }
-    return true;
 }
 
 /* What the framing fields say; both are kept in the list. */
@@ -90,7 +77,7 @@ static enum response_head_result add_field(struct response_head *head, const cha
     while (end > value && (end[-1] == ' ' || end[-1] == '\t'))
         end--;
     size_t value_len = (size_t)(end - value);
-    if (!value_is_clean(value, value_len))
+    if (!header_value_is_clean(value, value_len))
         return malformed(reason, "it has a control byte in a header value");
 
     char *name_copy = arena_strndup(arena, line, name_len);

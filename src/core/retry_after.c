@@ -5,6 +5,8 @@
  */
 #include "core/retry_after.h"
 
+#include "core/ascii.h"
+
 #include <string.h>
 
 #define DAY_S 86400
@@ -27,11 +29,6 @@ struct number {
 
 #define KEPT_MAX     UINT64_C(100000000000000000) /* below it another digit may be kept */
 #define EXPONENT_MAX 1000000                      /* far beyond what decides anything */
-
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
 
 static void number_digit(struct number *n, int digit, bool fraction)
 {
@@ -56,9 +53,9 @@ static const char *number_exponent(const char *s, struct number *n)
     negative = *s == '-';
     if (*s == '+' || *s == '-')
         s++;
-    if (!is_digit(*s))
+    if (!ascii_is_digit(*s))
         return NULL;
-    for (; is_digit(*s); s++) {
+    for (; ascii_is_digit(*s); s++) {
         if (exponent < EXPONENT_MAX)
             exponent = exponent * 10 + (*s - '0');
     }
@@ -79,10 +76,10 @@ static bool parse_positive(const char *s, int scale, int64_t *out)
         s++;
     if (*s == '+')
         s++;
-    for (; is_digit(*s); s++, any = true)
+    for (; ascii_is_digit(*s); s++, any = true)
         number_digit(&n, *s - '0', false);
     if (*s == '.') {
-        for (s++; is_digit(*s); s++, any = true)
+        for (s++; ascii_is_digit(*s); s++, any = true)
             number_digit(&n, *s - '0', true);
     }
     s = any ? number_exponent(s, &n) : NULL;
@@ -153,7 +150,7 @@ static bool take_digits(const char **s, int count, int *out)
     int value = 0;
 
     for (; count > 0; count--, (*s)++) {
-        if (!is_digit(**s))
+        if (!ascii_is_digit(**s))
             return false;
         value = value * 10 + (**s - '0');
     }

@@ -4,18 +4,9 @@
  */
 #include "core/route.h"
 
-#include <string.h>
+#include "core/ascii.h"
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
+#include <string.h>
 
 /* The byte that a recipient sees at p, and in *len how many bytes of the text it takes. A bad escape stands
  * for its percent sign. */
@@ -27,8 +18,8 @@ static int seen_byte(const char *p, size_t *len)
     *len = 1;
     if (*p != '%')
         return (unsigned char)*p;
-    high = hex_value(p[1]);
-    low = high < 0 ? -1 : hex_value(p[2]);
+    high = ascii_hex_value(p[1]);
+    low = high < 0 ? -1 : ascii_hex_value(p[2]);
     if (low < 0)
         return '%';
     *len = 3;
