@@ -15,6 +15,7 @@
 #define ENOUGH_MARKS 8000
 #define ENOUGH_KILLS 150
 #define LIMIT_MS     10000
+#define FINISH_MS    5000
 /* Less than this would prove nothing. */
 #define LEAST_MARKS 500
 #define LEAST_KILLS 10
@@ -222,39 +223,48 @@ static void settle(void)
     store_free(&store);
 }
 
-/* strict: of a key that is permanent the cooldown, too; nobody asks for it any more. */
-static void compare(const struct record *expected, bool strict)
+/* How many committed marks the file does not hold, -1 = it cannot be read now. strict: of a key that is
+ * permanent the cooldown, too; nobody asks for it any more. */
+static int count_lost(const struct record *expected, bool strict, bool say)
 {
-    sqlite3 *db = fx_operator(fx_path);
+    sqlite3 *db = NULL;
     sqlite3_stmt *stmt = NULL;
     int lost = 0;
 
-    ck_assert_int_eq(
+    if (sqlite3_open_v2(fx_path, &db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK ||
         sqlite3_prepare_v2(db,
                            "SELECT permanent, cooldown_until FROM key_state WHERE provider = 'stress' AND"
                            " key_id = ?1",
-                           -1, &stmt, NULL),
-        SQLITE_OK);
-    for (int i = 0; i < KEYS; i++) {
-        struct shared_mark mark;
-        uint64_t seen;
-
-        ck_assert(!shared_key_dirty(shared_key_slot(fx_shared, "stress", keys[i].id), &mark, &seen));
+                           -1, &stmt, NULL) != SQLITE_OK)
+        lost = -1;
+    for (int i = 0; i < KEYS && lost >= 0; i++) {
         sqlite3_bind_text(stmt, 1, keys[i].id, -1, SQLITE_STATIC);
-        ck_assert_int_eq(sqlite3_step(stmt), SQLITE_ROW);
-        if ((sqlite3_column_int64(stmt, 1) < expected[i].until_ms &&
-             (strict || sqlite3_column_int(stmt, 0) == 0)) ||
-            (expected[i].permanent && sqlite3_column_int(stmt, 0) == 0)) {
-            fprintf(stderr, "key %d: committed %d/%lld, found %d/%lld\n", i, expected[i].permanent,
-                    (long long)expected[i].until_ms, sqlite3_column_int(stmt, 0),
-                    (long long)sqlite3_column_int64(stmt, 1));
+        if (sqlite3_step(stmt) != SQLITE_ROW) {
+            lost = -1;
+        } else if ((sqlite3_column_int64(stmt, 1) < expected[i].until_ms &&
+                    (strict || sqlite3_column_int(stmt, 0) == 0)) ||
+                   (expected[i].permanent && sqlite3_column_int(stmt, 0) == 0)) {
+            if (say)
+                fprintf(stderr, "key %d: committed %d/%lld, found %d/%lld\n", i, expected[i].permanent,
+                        (long long)expected[i].until_ms, sqlite3_column_int(stmt, 0),
+                        (long long)sqlite3_column_int64(stmt, 1));
             lost++;
         }
         sqlite3_reset(stmt);
     }
     sqlite3_finalize(stmt);
     sqlite3_close(db);
-    ck_assert_int_eq(lost, 0);
+    return lost;
+}
+
+/* After a deletion the housekeeper needs a few ticks to make the file again and to look once more for marks
+ * that went to the old one. Markers are dead by now; what it cannot do without them never comes. */
+static void let_housekeeper_finish(const struct record *expected)
+{
+    int64_t end = clock_mono_ms() + FINISH_MS;
+
+    while (count_lost(expected, false, false) != 0 && clock_mono_ms() < end)
+        poll(NULL, 0, 5);
 }
 
 enum mode { KILL_MARKERS, KILL_ALL, DELETE_FILE, MODES };
@@ -285,13 +295,23 @@ START_TEST(test_no_committed_mark_is_lost)
             unlink(fx_path);
         next_kill = clock_mono_ms() + 15;
     }
-    for (int i = 0; i < PROCESSES; i++)
+    for (int i = 0; i < MARKERS; i++)
         stop(pids[i]);
     while (poll(&wait_for, 1, 0) > 0)
         marks += take_records(expected);
+    if (_i == DELETE_FILE)
+        let_housekeeper_finish(expected);
+    for (int i = MARKERS; i < PROCESSES; i++)
+        stop(pids[i]);
     settle();
     ck_assert_str_eq(fx_text("PRAGMA integrity_check"), "ok");
-    compare(expected, _i != DELETE_FILE);
+    for (int i = 0; i < KEYS; i++) {
+        struct shared_mark mark;
+        uint64_t seen;
+
+        ck_assert(!shared_key_dirty(shared_key_slot(fx_shared, "stress", keys[i].id), &mark, &seen));
+    }
+    ck_assert_int_eq(count_lost(expected, _i != DELETE_FILE, true), 0);
     ck_assert_int_ge(marks, LEAST_MARKS);
     ck_assert_int_ge(kills, LEAST_KILLS);
     ck_assert_int_eq(fx_files("state.db.damaged-"), 0);
