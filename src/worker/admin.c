@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #define DRAIN_MS          2000 /* how long a stopping admin process waits for its clients */
-#define CONNECTIONS_MAX   64
+#define CONNECTIONS_MAX   512
 #define CLIENT_TIMEOUT_S  10
 #define HEAD_MEMORY_BYTES (16 * 1024)
 
@@ -49,8 +49,7 @@ struct admin {
     bool draining;
 };
 
-/* ---- answers
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- answers */
 
 struct page {
     unsigned status;
@@ -176,8 +175,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
     return result;
 }
 
-/* ---- the turn
- * --------------------------------------------------------------------------------------------------- */
+/* ---- the turn */
 
 static void clock_now(struct store_clock *now)
 {
@@ -248,8 +246,7 @@ static void drain(void *arg)
     (void)loop_timer_set(admin->loop, &admin->drain_timer, loop_now(admin->loop) + DRAIN_MS);
 }
 
-/* ---- begin and end
- * ---------------------------------------------------------------------------------------------- */
+/* ---- begin and end */
 
 static int start_listens(struct admin *admin)
 {

@@ -21,10 +21,9 @@
 #define TICK_MS          500         /* how often the library looks at its own timeouts */
 #define POOL_EXTRA_BYTES (16 * 1024) /* beside a request's head: its fields' table, and the answer's head */
 
-/* ---- heads that are awaited
- * ------------------------------------------------------------------------------------- */
+/* ---- heads that are awaited */
 
-static void await_head(struct connection *connection)
+void connection_await_head(struct connection *connection)
 {
     struct listener *listener = connection->listener;
     if (connection->head_awaited)
@@ -70,14 +69,13 @@ static void on_head_due(struct loop_timer *timer)
         (void)loop_timer_set(listener->loop, timer, listener->head_first->head_due_ms);
 }
 
-/* ---- a connection's life
- * ---------------------------------------------------------------------------------------- */
+/* ---- a connection's life */
 
 static void on_connection_event(struct loop_watch *watch, uint32_t events)
 {
     struct connection *connection = LOOP_OWNER(watch, struct connection, watch);
     if ((events & EPOLLIN) && connection->exchange == NULL)
-        await_head(connection);
+        connection_await_head(connection);
     if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) && !connection->left) {
         connection->left = true;
         if (connection->exchange != NULL)
@@ -108,7 +106,7 @@ static void on_opened(struct listener *listener, struct MHD_Connection *mhd, voi
     listener->connections = connection;
     listener->connection_count++;
     count_connections(listener);
-    await_head(connection);
+    connection_await_head(connection);
 }
 
 static void on_closed(struct listener *listener, struct connection *connection)
@@ -139,8 +137,7 @@ static void on_notify(void *cls, struct MHD_Connection *mhd, void **context,
         on_closed(cls, *context);
 }
 
-/* ---- accepting
- * -------------------------------------------------------------------------------------------------- */
+/* ---- accepting */
 
 static void set_accepting(struct listener *listener, bool on)
 {
@@ -243,8 +240,7 @@ static void on_listen_event(struct loop_watch *watch, uint32_t events)
     }
 }
 
-/* ---- turn, drain
- * ------------------------------------------------------------------------------------------------ */
+/* ---- turn, drain */
 
 static void on_daemon_event(struct loop_watch *watch, uint32_t events)
 {
@@ -271,15 +267,13 @@ bool listener_turn(struct listener *listener)
     return true;
 }
 
-void listener_drain(struct listener *listener)
+static void end_idle(struct loop_timer *timer)
 {
-    listener->draining = true;
-    loop_timer_cancel(listener->loop, &listener->accept_timer);
-    set_accepting(listener, false);
+    struct listener *listener = LOOP_OWNER(timer, struct listener, drain_timer);
     for (struct connection *connection = listener->connections; connection != NULL;
          connection = connection->next) {
         char byte;
-        /* One that has never had a request is about to send it; one with bytes under way has begun. */
+        /* One with bytes under way has begun its next request. */
         if (connection->exchange != NULL || !connection->served || connection->head_awaited)
             continue;
         if (recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0)
@@ -287,13 +281,42 @@ void listener_drain(struct listener *listener)
     }
 }
 
+/* One that has never had a request is about to send it, or never will. */
+static void hurry_fresh(struct listener *listener)
+{
+    int64_t due_ms = loop_now(listener->loop) + DRAIN_FRESH_MS;
+    for (struct connection *connection = listener->head_first; connection != NULL;
+         connection = connection->head_next)
+        if (connection->head_due_ms > due_ms)
+            connection->head_due_ms = due_ms;
+    if (listener->head_first != NULL)
+        (void)loop_timer_set(listener->loop, &listener->head_timer, listener->head_first->head_due_ms);
+}
+
+void listener_drain(struct listener *listener, int64_t grace_ms)
+{
+    listener->draining = true;
+    loop_timer_cancel(listener->loop, &listener->accept_timer);
+    set_accepting(listener, false);
+    hurry_fresh(listener);
+    if (grace_ms > 0)
+        (void)loop_timer_set(listener->loop, &listener->drain_timer, loop_now(listener->loop) + grace_ms);
+    else
+        end_idle(&listener->drain_timer);
+}
+
+void listener_end_idle_soon(struct listener *listener)
+{
+    if (listener->draining && listener->drain_timer.index == 0)
+        (void)loop_timer_set(listener->loop, &listener->drain_timer, loop_now(listener->loop));
+}
+
 size_t listener_connections(const struct listener *listener)
 {
     return listener->connection_count + lingers_count(listener->lingers);
 }
 
-/* ---- setup
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- setup */
 
 static void log_library(void *cls, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 
@@ -349,6 +372,7 @@ struct listener *listener_new(const struct listener_options *options)
     listener->tick.fn = on_tick;
     listener->head_timer.fn = on_head_due;
     listener->accept_timer.fn = on_accept_retry;
+    listener->drain_timer.fn = end_idle;
     listener->daemon_watch.fd = -1;
     listener->lingers = lingers_new(options->loop);
     listener->listens = calloc(listener->listen_count + 1, sizeof *listener->listens);
@@ -376,6 +400,7 @@ void listener_free(struct listener **listener)
     set_accepting(l, false);
     loop_timer_cancel(l->loop, &l->tick);
     loop_timer_cancel(l->loop, &l->accept_timer);
+    loop_timer_cancel(l->loop, &l->drain_timer);
     if (l->daemon != NULL) {
         /* The library must not be stopped with a connection suspended. */
         for (struct connection *connection = l->connections; connection != NULL;

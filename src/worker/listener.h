@@ -30,8 +30,12 @@ void listener_free(struct listener **listener);
 /* The loop's turn. Returns whether it did anything. */
 bool listener_turn(struct listener *listener);
 
-/* Accepts nothing more, ends idle connections, lets requests in flight finish with `Connection: close`. */
-void listener_drain(struct listener *listener);
+/* Accepts nothing more and lets requests in flight finish with `Connection: close`. Idle connections end at
+ * once, or after grace_ms, in which their clients can still send a request; fresh ones get DRAIN_FRESH_MS for
+ * their first. */
+void listener_drain(struct listener *listener, int64_t grace_ms);
+
+#define DRAIN_FRESH_MS 1000
 
 /* Open connections, those included that only linger. */
 size_t listener_connections(const struct listener *listener);

@@ -33,11 +33,10 @@ void exchange_resume(struct exchange *exchange)
     exchange->connection->listener->pending = true;
 }
 
-/* ---- the answer
- * ------------------------------------------------------------------------------------------------- */
+/* ---- the answer */
 
 /* Where no framing tells a client that the end is missing, a reset does. */
-static void reset_client(const struct exchange *exchange)
+void exchange_reset_client(const struct exchange *exchange)
 {
     const struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
     (void)connect(exchange->connection->fd, &nowhere, sizeof nowhere);
@@ -59,7 +58,7 @@ static ssize_t read_answer(void *cls, uint64_t at, char *out, size_t max)
         return 0;
     }
     if (exchange->open_ended)
-        reset_client(exchange);
+        exchange_reset_client(exchange);
     return MHD_CONTENT_READER_END_WITH_ERROR;
 }
 
@@ -108,7 +107,7 @@ static enum MHD_Result queue_answer(struct exchange *exchange)
     enum MHD_Result result = MHD_queue_response(exchange->mhd, (unsigned)answer.status, response);
     MHD_destroy_response(response);
     exchange->queued = result == MHD_YES;
-    if (exchange->queued && answer.body != NULL)
+    if (exchange->queued && answer.body != NULL && !exchange->head)
         relay_count_sent(exchange->relay, (size_t)answer.content_length);
     return result;
 }
@@ -123,70 +122,45 @@ static enum MHD_Result queue_early(struct exchange *exchange)
     return queue_answer(exchange);
 }
 
-/*
- * The answer is known in the middle of an upload, where the library can take none, and the upload does not
- * end: the answer goes out past the library when it is complete, and the connection ends.
- */
-static void answer_raw(struct exchange *exchange)
-{
-    struct connection *connection = exchange->connection;
-    struct relay_answer answer;
-    struct buf out = {0};
-    exchange->answered_raw = true;
-    if (!relay_answer(exchange->relay, &answer) || answer.body == NULL)
-        return;
-    buf_printf(&out, "HTTP/1.1 %d %s\r\n", answer.status, MHD_get_reason_phrase_for((unsigned)answer.status));
-    for (size_t i = 0; i < answer.headers->count; i++)
-        buf_printf(&out, "%s: %s\r\n", answer.headers->items[i].name, answer.headers->items[i].value);
-    buf_printf(&out, "Connection: close\r\nContent-Length: %lld\r\n\r\n", (long long)answer.content_length);
-    buf_append(&out, answer.body, (size_t)answer.content_length);
-    if (!out.failed && send(connection->fd, out.data, out.len, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
-        relay_count_sent(exchange->relay, (size_t)answer.content_length);
-    buf_fini(&out);
-    if (connection->linger_fd < 0)
-        connection->linger_fd = dup(connection->fd);
-    (void)shutdown(connection->fd, SHUT_WR);
-}
-
-/* ---- what the relay says
- * ---------------------------------------------------------------------------------------- */
+/* ---- what the relay says */
 
 static void on_answer(void *client)
 {
     struct exchange *exchange = client;
-    exchange_resume(exchange);
-    if (!exchange->ended) /* only an upload that nobody wants any more is under this clock */
-        (void)loop_timer_set(exchange->connection->listener->loop, &exchange->discard_timer,
-                             loop_now(exchange->connection->listener->loop) + LINGER_MS);
+    if (exchange->ended)
+        exchange_resume(exchange);
+    else
+        exchange_raw_begin(exchange);
 }
 
-static void on_progress(void *client)
+static void on_readable(void *client)
+{
+    struct exchange *exchange = client;
+    if (exchange->raw.begun)
+        exchange_raw_pump(exchange);
+    else
+        exchange_resume(exchange);
+}
+
+static void on_writable(void *client)
 {
     exchange_resume(client);
 }
 
 static const struct relay_client client_ops = {
     .answer = on_answer,
-    .readable = on_progress,
-    .writable = on_progress,
+    .readable = on_readable,
+    .writable = on_writable,
 };
 
+/* The client has its answer and sends on and on. */
 static void on_discard_due(struct loop_timer *timer)
 {
     struct exchange *exchange = LOOP_OWNER(timer, struct exchange, discard_timer);
-    struct loop *loop = exchange->connection->listener->loop;
-    if (exchange->ended || exchange->answered_raw)
-        return;
-    if (relay_wants_body(exchange->relay)) { /* the upstream still reads beside its answer */
-        (void)loop_timer_set(loop, timer, loop_now(loop) + LINGER_MS);
-        return;
-    }
-    answer_raw(exchange);
-    exchange_resume(exchange);
+    (void)shutdown(exchange->connection->fd, SHUT_RDWR); /* the library finds the end and closes */
 }
 
-/* ---- the request
- * ------------------------------------------------------------------------------------------------ */
+/* ---- the request */
 
 void *exchange_on_target(void *cls, const char *target, struct MHD_Connection *mhd)
 {
@@ -203,6 +177,7 @@ void *exchange_on_target(void *cls, const char *target, struct MHD_Connection *m
         arena_strndup(&exchange->arena, target != NULL ? target : "", target != NULL ? strlen(target) : 0);
     exchange->target_end = target != NULL ? target + strlen(target) : NULL;
     connection->exchange = exchange;
+    connection_await_head(connection); /* so far only its first line came */
     return exchange;
 }
 
@@ -256,6 +231,7 @@ static enum MHD_Result begin(struct exchange *exchange, const char *method, cons
     enum reply_code code;
     exchange->begun = true;
     exchange->http10 = strcmp(version, "HTTP/1.0") == 0;
+    exchange->head = strcmp(method, "HEAD") == 0;
     connection_head_done(connection);
     (void)atomic_fetch_add_explicit(&listener->options.slot->requests, 1, memory_order_relaxed);
     if (exchange->target == NULL ||
@@ -280,19 +256,16 @@ static enum MHD_Result begin(struct exchange *exchange, const char *method, cons
 
 static enum MHD_Result take_body(struct exchange *exchange, const char *data, size_t *len)
 {
-    if (exchange->answered_raw || exchange->connection->left)
+    if (exchange->connection->left || exchange->raw.broken)
         return MHD_NO;
     if (!relay_wants_body(exchange->relay)) {
-        if (exchange->discarded == 0 && exchange->discard_timer.index == 0)
-            on_answer(exchange); /* starts its clock */
         exchange->discarded += *len;
         *len = 0;
-        if (exchange->discarded <= LINGER_BYTES)
-            return MHD_YES;
-        answer_raw(exchange);
-        return MHD_NO;
+        return exchange->discarded <= LINGER_BYTES ? MHD_YES : MHD_NO;
     }
     *len -= relay_body(exchange->relay, data, *len);
+    if (relay_answered(exchange->relay)) /* refused by its length, for one */
+        exchange_raw_begin(exchange);
     if (*len > 0)
         wait_for_relay(exchange);
     return MHD_YES;
@@ -310,16 +283,14 @@ enum MHD_Result exchange_on_request(void *cls, struct MHD_Connection *mhd, const
         return begin(exchange, method, version);
     if (*data_len > 0)
         return take_body(exchange, data, data_len);
-    if (exchange->answered_raw)
-        return MHD_NO;
     if (!exchange->ended) {
         exchange->ended = true;
         loop_timer_cancel(exchange->connection->listener->loop, &exchange->discard_timer);
         relay_body_end(exchange->relay);
     }
-    if (exchange->connection->left)
+    if (exchange->connection->left || exchange->raw.finished)
         return MHD_NO;
-    if (relay_answered(exchange->relay))
+    if (relay_answered(exchange->relay) && !exchange->raw.begun)
         return queue_answer(exchange);
     wait_for_relay(exchange);
     return MHD_YES;
@@ -335,11 +306,14 @@ void exchange_on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls
     struct connection *connection = exchange->connection;
     *con_cls = NULL;
     loop_timer_cancel(connection->listener->loop, &exchange->discard_timer);
-    bool complete = code == MHD_REQUEST_TERMINATED_COMPLETED_OK && exchange->queued;
-    relay_finish(&exchange->relay, complete || exchange->answered_raw);
+    bool complete = (code == MHD_REQUEST_TERMINATED_COMPLETED_OK && exchange->queued) ||
+                    (exchange->raw.finished && !exchange->raw.broken);
+    exchange_raw_fini(exchange);
+    relay_finish(&exchange->relay, complete);
     header_list_fini(&exchange->headers);
     arena_fini(&exchange->arena);
     connection->exchange = NULL;
     connection->served = true;
+    listener_end_idle_soon(connection->listener);
     free(exchange);
 }

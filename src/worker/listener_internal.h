@@ -31,6 +31,21 @@ struct connection {
     int linger_fd;               /* -1 = none */
 };
 
+/* An answer that is written past the library, because the request is still being read. */
+struct exchange_raw {
+    struct loop_watch watch; /* the client takes more */
+    struct buf out;          /* what waits for it */
+    size_t at;
+    bool begun;
+    bool watching;
+    bool chunked;
+    bool open_ended; /* its end is the connection's end */
+    bool ended;      /* all of it was fetched from the relay */
+    bool cut;        /* the upstream broke off */
+    bool finished;   /* nothing more is written */
+    bool broken;     /* and that was not the end */
+};
+
 /* A request and its answer. */
 struct exchange {
     struct connection *connection;
@@ -46,10 +61,11 @@ struct exchange {
     bool ended; /* the body was read */
     bool close; /* the connection ends with this answer */
     bool http10;
+    bool head;       /* HEAD: no body goes out whatever there is of it */
     bool open_ended; /* the answer's end is the connection's end */
     bool suspended;
-    bool queued;       /* the library has the answer */
-    bool answered_raw; /* the client has it, past the library */
+    bool queued; /* the library has the answer */
+    struct exchange_raw raw;
 };
 
 struct listen_watch {
@@ -66,6 +82,7 @@ struct listener {
     struct loop_timer tick; /* the library's own timeouts */
     struct loop_timer head_timer;
     struct loop_timer accept_timer; /* after a failure of accept() */
+    struct loop_timer drain_timer;  /* idle connections may still be used until then */
     struct listen_watch *listens;
     size_t listen_count;
     struct lingers *lingers;
@@ -80,6 +97,12 @@ struct listener {
 };
 
 /* ---- listener.c */
+
+/* A head has begun to come, or may: its clock runs, if it does not yet. */
+void connection_await_head(struct connection *connection);
+
+/* After an answer: a listener that drains has no use for the connection any more. */
+void listener_end_idle_soon(struct listener *listener);
 
 /* The head of this connection's next request came, or is not awaited any more. */
 void connection_head_done(struct connection *connection);
@@ -102,6 +125,21 @@ enum MHD_Result exchange_on_request(void *cls, struct MHD_Connection *mhd, const
                                     size_t *data_len, void **con_cls);
 void exchange_on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
                            enum MHD_RequestTerminationCode code);
+
+/* Makes the client see a reset instead of an end. */
+void exchange_reset_client(const struct exchange *exchange);
+
+/* ---- listener_raw.c */
+
+/* Writes the relay's answer past the library; called when it is there and the body is not read yet. */
+void exchange_raw_begin(struct exchange *exchange);
+
+/* The relay has more of it, or the client takes more. */
+void exchange_raw_pump(struct exchange *exchange);
+
+void exchange_raw_fini(struct exchange *exchange);
+
+/* ---- listener_exchange.c */
 
 /* Lets the library go on with it if it waits. */
 void exchange_resume(struct exchange *exchange);

@@ -96,8 +96,7 @@ void loop_watch_remove(struct loop *loop, struct loop_watch *watch)
     loop_watch_forget(loop, watch);
 }
 
-/* ---- timers: a binary heap
- * ------------------------------------------------------------------------------------ */
+/* ---- timers: a binary heap */
 
 static void heap_put(struct loop *loop, size_t at, struct loop_timer *timer)
 {

@@ -30,8 +30,7 @@ void relay_wake(struct relay *relay)
     relays->ready_last = relay;
 }
 
-/* ---- the steps
- * -------------------------------------------------------------------------------------------------- */
+/* ---- the steps */
 
 static bool streams(const struct relay *relay)
 {
@@ -180,8 +179,7 @@ bool relays_run(struct relays *relays)
     return any;
 }
 
-/* ---- begin and end
- * ---------------------------------------------------------------------------------------------- */
+/* ---- begin and end */
 
 struct relays *relays_new(const struct relay_env *env)
 {
@@ -353,8 +351,7 @@ void relay_finish(struct relay **relay, bool complete)
     free(r);
 }
 
-/* ---- the client side's calls
- * ------------------------------------------------------------------------------------ */
+/* ---- the client side's calls */
 
 bool relay_answered(const struct relay *relay)
 {
@@ -371,6 +368,7 @@ static void refuse_length(struct relay *relay)
     relay->relays->env.abort(&relay->attempt);
     if (relay->answered) { /* the answer is on its way already: it cannot be taken back */
         relay->cut = !relay->body_complete;
+        relay->error = reply_code_name(REPLY_BODY_TOO_LARGE);
         return;
     }
     relay_replyf(relay, REPLY_BODY_TOO_LARGE, "the request body is larger than %" PRId64 " bytes",

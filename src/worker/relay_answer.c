@@ -75,8 +75,7 @@ void relay_reply_exhausted(struct relay *relay, int64_t now_mono_ms)
     buf_fini(&message);
 }
 
-/* ---- the provider's answer
- * -------------------------------------------------------------------------------------- */
+/* ---- the provider's answer */
 
 static bool has_no_body(const struct relay *relay, int status)
 {
@@ -126,8 +125,7 @@ void relay_take_answer(struct relay *relay)
     relay->step = RELAY_COMMIT;
 }
 
-/* ---- its body
- * --------------------------------------------------------------------------------------------------- */
+/* ---- its body */
 
 static void cut(struct relay *relay, const char *error)
 {

@@ -49,8 +49,7 @@ int relay_prepare_upstream(struct relay *relay)
     return 0;
 }
 
-/* ---- events
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- events */
 
 static void log_mark(const struct relay *relay, int status, bool permanent, int64_t cooldown_ms)
 {
@@ -166,8 +165,7 @@ static const struct upstream_events events = {
     .done = on_done,
 };
 
-/* ---- sending
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- sending */
 
 /* Methods whose requests say Content-Length: 0 when they carry nothing (RFC 9110 section 8.6). */
 static bool expects_body(const char *method)

@@ -4,14 +4,17 @@
  */
 #include "worker/upstream_internal.h"
 
+#include "base/log.h"
 #include "base/secret.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 
 #define IDLE_HANDLES_MAX 256 /* per provider */
+#define LOOKS            8   /* at an upload's progress, within header_timeout */
 
 struct idle_list {
     struct attempt *first;
@@ -40,8 +43,7 @@ struct loop *upstream_loop(const struct upstream *upstream)
     return upstream->loop;
 }
 
-/* ---- the library's sockets and timer
- * ---------------------------------------------------------------------------- */
+/* ---- the library's sockets and timer */
 
 static void on_socket_event(struct loop_watch *watch, uint32_t events)
 {
@@ -58,6 +60,8 @@ static void on_socket_event(struct loop_watch *watch, uint32_t events)
     (void)curl_multi_socket_action(upstream->multi, watch->fd, mask, &running);
 }
 
+/* It always says 0: anything else ends every transfer of the worker. A transfer whose socket cannot be
+ * watched runs into its own timeout. */
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 {
     struct upstream *upstream = arg;
@@ -76,16 +80,19 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
         events |= EPOLLIN;
     if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
         events |= EPOLLOUT;
-    if (socket != NULL)
-        return loop_watch_change(upstream->loop, &socket->watch, events);
+    if (socket != NULL) {
+        (void)loop_watch_change(upstream->loop, &socket->watch, events);
+        return 0;
+    }
     socket = calloc(1, sizeof *socket);
     if (socket == NULL)
-        return -1;
+        return 0;
     socket->upstream = upstream;
     socket->watch.fn = on_socket_event;
     if (loop_watch_add(upstream->loop, &socket->watch, fd, events) != 0) {
+        log_error("a connection to a provider cannot be watched: %s", strerror(errno));
         free(socket);
-        return -1;
+        return 0;
     }
     (void)curl_multi_assign(upstream->multi, fd, socket);
     return 0;
@@ -108,11 +115,12 @@ static int on_library_timer(CURLM *multi, long timeout_ms, void *arg)
         upstream->kick = true;
         return 0;
     }
-    return loop_timer_set(upstream->loop, &upstream->timer, loop_now(upstream->loop) + timeout_ms);
+    if (loop_timer_set(upstream->loop, &upstream->timer, loop_now(upstream->loop) + timeout_ms) != 0)
+        upstream->kick = true;
+    return 0;
 }
 
-/* ---- the life of an attempt
- * ------------------------------------------------------------------------------------- */
+/* ---- the life of an attempt */
 
 static void link_active(struct upstream *upstream, struct attempt *attempt)
 {
@@ -219,6 +227,15 @@ static void on_done(struct attempt *attempt, CURLcode code)
     report(attempt, UPSTREAM_FAILED, text);
 }
 
+/* While a body goes out, nobody tells when its last byte went: look now and then. */
+static int64_t next_look(struct attempt *attempt, int64_t now_ms, int64_t limit_ms)
+{
+    int64_t due_ms = attempt->active_ms + limit_ms;
+    int64_t soon_ms = now_ms + limit_ms / LOOKS + 1;
+    bool watch_upload = !attempt->head.complete && !upstream_attempt_sent(attempt);
+    return watch_upload && soon_ms < due_ms ? soon_ms : due_ms;
+}
+
 /* The attempt's own clock: header_timeout before the head, idle_timeout behind it, a short one while
  * discarding. */
 static void on_attempt_timer(struct loop_timer *timer)
@@ -226,6 +243,7 @@ static void on_attempt_timer(struct loop_timer *timer)
     struct attempt *attempt = LOOP_OWNER(timer, struct attempt, timer);
     struct upstream *upstream = attempt->upstream;
     int64_t now_ms = loop_now(upstream->loop);
+    bool head = attempt->head.complete;
     curl_off_t uploaded = 0;
     if (attempt->discarding) {
         retire(attempt);
@@ -233,10 +251,10 @@ static void on_attempt_timer(struct loop_timer *timer)
     }
     (void)curl_easy_getinfo(attempt->easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
     /* While the client is slow, nothing is the provider's fault; while bytes go out, it is working. */
-    if (attempt->paused || attempt->upload_waits || uploaded != attempt->uploaded || attempt->sends == 0)
+    if (attempt->paused || attempt->upload_waits || attempt->sends == 0 ||
+        (!head && uploaded != attempt->uploaded && !upstream_attempt_sent(attempt)))
         attempt->active_ms = now_ms;
     attempt->uploaded = uploaded;
-    bool head = attempt->head.complete;
     int64_t limit_ms = head ? attempt->conf->idle_timeout_ms : attempt->conf->header_timeout_ms;
     if (now_ms - attempt->active_ms >= limit_ms) {
         report(attempt, UPSTREAM_TIMEOUT,
@@ -244,7 +262,7 @@ static void on_attempt_timer(struct loop_timer *timer)
         upstream->progress = true;
         return;
     }
-    (void)loop_timer_set(upstream->loop, timer, attempt->active_ms + limit_ms);
+    (void)loop_timer_set(upstream->loop, timer, next_look(attempt, now_ms, limit_ms));
 }
 
 static struct attempt *take_handle(struct upstream *upstream, size_t provider)
@@ -285,11 +303,9 @@ struct attempt *upstream_start(struct upstream *upstream, const struct upstream_
     attempt->arg = arg;
     attempt->active_ms = loop_now(upstream->loop);
     link_active(upstream, attempt);
-    int64_t limit_ms = attempt->conf->header_timeout_ms;
-    if (attempt->conf->idle_timeout_ms < limit_ms)
-        limit_ms = attempt->conf->idle_timeout_ms;
     if (upstream_attempt_prepare(attempt, request) != 0 ||
-        loop_timer_set(upstream->loop, &attempt->timer, attempt->active_ms + limit_ms) != 0 ||
+        loop_timer_set(upstream->loop, &attempt->timer,
+                       next_look(attempt, attempt->active_ms, attempt->conf->header_timeout_ms)) != 0 ||
         curl_multi_add_handle(upstream->multi, attempt->easy) != CURLM_OK) {
         retire(attempt);
         return NULL;
@@ -334,8 +350,7 @@ void upstream_discard(struct attempt **attempt)
     (void)loop_timer_set(a->upstream->loop, &a->timer, loop_now(a->upstream->loop) + UPSTREAM_DISCARD_MS);
 }
 
-/* ---- turn and setup
- * --------------------------------------------------------------------------------------------- */
+/* ---- turn and setup */
 
 bool upstream_turn(struct upstream *upstream)
 {

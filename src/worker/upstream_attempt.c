@@ -14,8 +14,7 @@ static const char no_accept[] = "Accept:";
 static const char no_expect[] = "Expect:";
 static const char no_content_type[] = "Content-Type:";
 
-/* ---- callbacks
- * ------------------------------------------------------------------------------------------------- */
+/* ---- callbacks */
 
 static int on_prereq(void *arg, char *peer_ip, char *local_ip, int peer_port, int local_port)
 {
@@ -44,10 +43,16 @@ static size_t on_header(char *data, size_t size, size_t count, void *arg)
         return 0;
     }
     attempt->active_ms = loop_now(upstream_loop(attempt->upstream));
+    (void)loop_timer_set(upstream_loop(attempt->upstream), &attempt->timer,
+                         attempt->active_ms + attempt->conf->idle_timeout_ms);
     if (!attempt->events.head(attempt->arg, &attempt->head)) {
         attempt->refused = true;
         return 0;
     }
+    /* A refusal ends the upload in the library's eyes, but one that waits for its client it forgets to end.
+     */
+    if (attempt->upload_waits && attempt->head.status >= 400)
+        upstream_resume(attempt);
     return attempt->head_only ? 0 : len;
 }
 
@@ -88,6 +93,12 @@ static size_t on_upload(char *out, size_t size, size_t count, void *arg)
     if (attempt->body == UPSTREAM_BODY_SPOOL)
         return read_spool(attempt, out, size * count);
     ssize_t got = attempt->events.upload(attempt->arg, out, size * count);
+    if (got == UPSTREAM_UPLOAD_WAIT && attempt->head.complete && attempt->head.status >= 400) {
+        /* Refused already: the library would wait for the rest for ever. What was sent is no whole request,
+         * so nothing may follow on this connection. */
+        (void)curl_easy_setopt(attempt->easy, CURLOPT_FORBID_REUSE, 1L);
+        return 0;
+    }
     attempt->upload_waits = got == UPSTREAM_UPLOAD_WAIT;
     if (got == UPSTREAM_UPLOAD_WAIT)
         return CURL_READFUNC_PAUSE;
@@ -97,8 +108,7 @@ static size_t on_upload(char *out, size_t size, size_t count, void *arg)
     return (size_t)got;
 }
 
-/* ---- options
- * --------------------------------------------------------------------------------------------------- */
+/* ---- options */
 
 CURL *upstream_attempt_handle(struct attempt *attempt)
 {
@@ -123,6 +133,9 @@ CURL *upstream_attempt_handle(struct attempt *attempt)
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     SET(CURLOPT_PROXY, "");
     SET(CURLOPT_NOSIGNAL, 1L);
+#if LIBCURL_VERSION_NUM >= 0x075700
+    SET(CURLOPT_QUICK_EXIT, 1L); /* or ending an attempt waits for a name server that does not answer */
+#endif
     SET(CURLOPT_NOPROGRESS, 1L);
     SET(CURLOPT_FOLLOWLOCATION, 0L);
     SET(CURLOPT_BUFFERSIZE, 16L * 1024);
@@ -261,6 +274,8 @@ int upstream_attempt_prepare(struct attempt *attempt, const struct upstream_requ
     attempt->spool = request->spool;
     attempt->arena = request->arena;
     CURLcode bad = set_body(attempt, request);
+    if (bad == CURLE_OK)
+        bad = curl_easy_setopt(attempt->easy, CURLOPT_FORBID_REUSE, 0L);
     if (bad == CURLE_OK)
         bad = curl_easy_setopt(attempt->easy, CURLOPT_CUSTOMREQUEST, request->method);
     if (bad == CURLE_OK)

@@ -21,6 +21,7 @@
 
 #define TURN_ROUNDS      16   /* rounds of the parts' turns before the loop looks at its descriptors again */
 #define BEAT_LONGEST_MS  500  /* the loop turns at least this often, so that its beat shows that it lives */
+#define RELOAD_GRACE_MS  1000 /* how long idle connections live on when a new generation took over */
 #define UPSTREAM_RESERVE 1024 /* idle upstream connections beyond one per client */
 
 struct worker {
@@ -38,8 +39,7 @@ struct worker {
     bool draining;
 };
 
-/* ---- the relays' environment
- * ------------------------------------------------------------------------------------ */
+/* ---- the relays' environment */
 
 static struct attempt *env_start(void *upstream, const struct upstream_request *request,
                                  const struct upstream_events *events, void *arg)
@@ -71,8 +71,7 @@ static void env_log(void *arg, const struct access_record *record)
     access_log(record, loop_now(worker->loop));
 }
 
-/* ---- the turn
- * --------------------------------------------------------------------------------------------------- */
+/* ---- the turn */
 
 static void on_beat(struct loop_timer *timer)
 {
@@ -122,11 +121,13 @@ static void drain(void *arg)
     struct worker *worker = arg;
     worker->draining = true;
     atomic_store(&worker->slot->phase, WORKER_DRAINING);
-    listener_drain(worker->listener);
+    /* At a reload clients use their idle connections a while longer: a request that meets the close is lost.
+     */
+    bool stopping = atomic_load(&worker->heritage->shared->stopping) != 0;
+    listener_drain(worker->listener, stopping ? 0 : RELOAD_GRACE_MS);
 }
 
-/* ---- begin and end
- * ---------------------------------------------------------------------------------------------- */
+/* ---- begin and end */
 
 static int make_pools(struct worker *worker)
 {

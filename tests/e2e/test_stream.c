@@ -182,6 +182,27 @@ START_TEST(an_idle_stream_ends)
 }
 END_TEST
 
+/* The same when the head itself came late: the time to it is no time between two bytes. */
+START_TEST(an_idle_stream_with_a_late_head_ends)
+{
+    struct fake_answer a = {
+        .framing = FAKE_CHUNKED, .delay_ms = 700, .events = 5, .cut = FAKE_CUT_STALL, .cut_after = 2};
+    struct http_response r;
+    struct bench b;
+    int64_t begin;
+
+    bench_open(&b, &SUITE_APIS[0], KEY0, "    idle_timeout = 500ms header_timeout = 20s");
+    fake_on_any(b.fake, &a);
+    begin = util_now_us();
+    bench_post(&b, NULL, &r);
+    ck_assert_int_eq(r.status, 200);
+    ck_assert(!r.clean);
+    ck_assert_int_lt(util_now_us() - begin, 10000000);
+    http_response_fini(&r);
+    bench_close(&b);
+}
+END_TEST
+
 /* Whether the upstream has not got rid of a byte for half a second. */
 struct standstill {
     struct fake *fake;
@@ -334,6 +355,7 @@ int main(void)
     tcase_add_loop_test(tc, a_cut_is_never_a_clean_end, 0, 24);
     tcase_add_loop_test(tc, a_cut_stream, 0, 2 * SUITE_API_COUNT);
     tcase_add_loop_test(tc, an_idle_stream_ends, 0, SUITE_API_COUNT);
+    tcase_add_test(tc, an_idle_stream_with_a_late_head_ends);
     tcase_add_loop_test(tc, a_client_that_reads_nothing, 0, 2);
     tcase_add_loop_test(tc, a_client_that_pauses, 0, 2);
     tcase_add_loop_test(tc, a_client_that_leaves, 0, 12 * SUITE_API_COUNT);

@@ -7,8 +7,7 @@
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
-/* ---- the outside, as the test plays it
- * -------------------------------------------------------------------------- */
+/* ---- the outside, as the test plays it */
 
 static struct {
     struct conf conf;
@@ -199,8 +198,7 @@ static void teardown(void)
         secret_free(&world.keys[i].secret);
 }
 
-/* ---- short words for what the tests do
- * -------------------------------------------------------------------------- */
+/* ---- short words for what the tests do */
 
 static struct header_list request_headers;
 
@@ -272,8 +270,7 @@ static void expect_error(const struct relay *relay, int status, const char *code
     ck_assert_uint_eq((size_t)answer.content_length, strlen(answer.body));
 }
 
-/* ---- failover
- * --------------------------------------------------------------------------------------------------- */
+/* ---- failover */
 
 START_TEST(whole_short_answer)
 {
@@ -440,8 +437,7 @@ START_TEST(byok_marks_nothing)
 }
 END_TEST
 
-/* ---- failures
- * --------------------------------------------------------------------------------------------------- */
+/* ---- failures */
 
 START_TEST(failure_before_the_commit)
 {
@@ -565,8 +561,7 @@ START_TEST(body_grows_too_large)
 }
 END_TEST
 
-/* ---- flow
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- flow */
 
 START_TEST(slow_client_holds_the_upstream)
 {

@@ -1,0 +1,119 @@
+/* test_early: answers that are there before the client has sent its whole request, and clients that then
+ * pause. */
+#include "e2e/suite.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MIB        (1024 * 1024)
+#define LARGE      (3 * MIB)
+#define PROMPT_US  4000000 /* far below client_timeout, and below the 5 s in which an upload may still end */
+#define CHUNK_HEAD "30d40\r\n"
+
+/* Sends the head and the begin of a body, then waits: the answer must come all the same. */
+static void expect_prompt(struct bench *b, const char *framing, const char *begin, size_t begin_len,
+                          bool byok, struct http_response *r)
+{
+    struct http_client client;
+    int64_t start_us = util_now_us();
+
+    http_connect(&client, b->daemon.port);
+    http_print(&client, "POST %s HTTP/1.1\r\nHost: a\r\n%s%s\r\n\r\n", b->api->target,
+               byok ? bench_auth(b, OWN_KEY) : "", framing);
+    http_send(&client, begin, begin_len);
+    http_read(&client, r);
+    ck_assert_msg(util_now_us() - start_us < PROMPT_US, "the answer took %lld ms",
+                  (long long)((util_now_us() - start_us) / 1000));
+    http_close(&client);
+}
+
+/* The upstream answers and reads no further: a short answer, a large one, one of unknown length, a stream. */
+START_TEST(an_upstreams_answer)
+{
+    char *large = malloc(LARGE);
+    char begin[1000] = {0};
+    struct http_response r;
+    struct bench b;
+
+    ck_assert_ptr_nonnull(large);
+    memset(large, 'x', LARGE);
+    struct fake_answer answers[] = {
+        {.status = 401, .body = "bad key"},
+        {.status = 413, .body = large, .body_len = LARGE},
+        {.status = 400, .body = large, .body_len = LARGE, .framing = FAKE_CHUNKED},
+        {.status = 429, .framing = FAKE_CHUNKED, .events = 5, .interval_ms = 20},
+    };
+    answers[_i].reading = FAKE_READ_NEVER;
+    bench_open(&b, &SUITE_APIS[0], KEY0, NULL);
+    fake_on_any(b.fake, &answers[_i]);
+    expect_prompt(&b, "Content-Length: 100000", begin, sizeof(begin), true, &r);
+    ck_assert_int_eq(r.status, answers[_i].status);
+    ck_assert(r.clean);
+    if (answers[_i].body_len > 0)
+        ck_assert_uint_eq(r.body.len, LARGE);
+    else if (answers[_i].events > 0)
+        ck_assert_ptr_nonnull(strstr(http_body(&r), "\"n\":4,"));
+    else
+        ck_assert_str_eq(http_body(&r), "bad key");
+    http_response_fini(&r);
+    expect_requests(&b, 1);
+    daemon_expect_states(&b.daemon, b.api->name, "valid");
+    free(large);
+    bench_close(&b);
+}
+END_TEST
+
+/* A chunked body grows over the limit, then its client pauses in the middle of the chunk. */
+START_TEST(a_body_that_grew_too_large)
+{
+    static const char *const types[] = {"request_too_large", "request_too_large"};
+    size_t size = strlen(CHUNK_HEAD) + 110000;
+    char *begin = malloc(size);
+    struct http_response r;
+    struct bench b;
+
+    ck_assert_ptr_nonnull(begin);
+    memset(begin, 'x', size);
+    memcpy(begin, CHUNK_HEAD, strlen(CHUNK_HEAD));
+    bench_prepare(&b, &SUITE_APIS[0], KEY0, NULL);
+    daemon_text(&b.daemon.limits, "request_body = 100K");
+    daemon_start(&b.daemon);
+    expect_prompt(&b, "Transfer-Encoding: chunked", begin, size, _i != 0, &r);
+    expect_error(&r, b.api, 413, "body_too_large", types, "");
+    http_response_fini(&r);
+    if (_i == 0)
+        expect_requests(&b, 0);
+    free(begin);
+    bench_close(&b);
+}
+END_TEST
+
+/* A connection on which nothing was ever sent holds a stop up for a moment only. */
+START_TEST(a_silent_connection_and_a_stop)
+{
+    struct http_client client;
+    struct http_response r;
+    struct bench b;
+    int64_t start_us;
+
+    bench_open(&b, &SUITE_APIS[0], KEY0, NULL);
+    http_connect(&client, b.daemon.port);
+    bench_post(&b, NULL, &r); /* the silent one was accepted before */
+    http_response_fini(&r);
+    start_us = util_now_us();
+    bench_close(&b);
+    ck_assert_int_lt(util_now_us() - start_us, 8000000); /* head_timeout is 10 s, shutdown_timeout 30 s */
+    http_close(&client);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("early");
+    TCase *tc = suite_case(s, "early", 60);
+
+    tcase_add_loop_test(tc, an_upstreams_answer, 0, 4);
+    tcase_add_loop_test(tc, a_body_that_grew_too_large, 0, 2);
+    tcase_add_test(tc, a_silent_connection_and_a_stop);
+    return suite_run(s);
+}
