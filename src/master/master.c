@@ -10,6 +10,7 @@
 #include "base/title.h"
 #include "io/store_schema.h"
 #include "master/announce.h"
+#include "master/notify.h"
 #include "master/reload.h"
 #include "master/signals.h"
 #include "master/state.h"
@@ -64,6 +65,7 @@ static void stop(struct master *m, bool at_once, int64_t now_ms)
     reload_abandon(m, STOPPING, now_ms);
     control_reload_begun(m->control); /* whoever asked for one that did not come to begin */
     control_reload_done(m->control, STOPPING, now_ms);
+    notify_stopping();
     if (m->serving) {
         /* The admin process goes last: it says meanwhile that no new requests are taken, and keeps the house.
          */
@@ -130,6 +132,7 @@ static void after_first_start(struct master *m)
     if (m->serving) {
         announce_start(m->serving, m->options->version, m->options->conf_file);
         daemon_ready(&m->parent);
+        notify_ready();
         return;
     }
     if (m->stopping)

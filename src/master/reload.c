@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "io/store_schema.h"
+#include "master/notify.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -100,6 +101,7 @@ static void finish(struct master *m, struct buf *reason, int64_t now_ms)
     free(m->reload.error);
     m->reload.error = error;
     m->reload.real_ms = clock_real_ms();
+    notify_ready();
     control_reload_done(m->control, reason ? (error ? error : "out of memory") : NULL, now_ms);
 }
 
@@ -107,6 +109,7 @@ void reload_begin(struct master *m, int64_t now_ms)
 {
     struct buf reason = {0};
     log_info("reloading %s", m->options->conf_file ? m->options->conf_file : "the built-in defaults");
+    notify_reloading(clock_mono_us());
     control_reload_begun(m->control);
     m->next = prepare(m, &reason);
     if (m->next)
