@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/title.h"
 #include "io/conf.h"
+#include "io/keyfile_env.h"
 #include "io/store_schema.h"
 #include "master/daemon.h"
 #include "master/master.h"
@@ -186,6 +187,7 @@ out:
     conf_free(&conf);
     buf_fini(&errors);
     free(file);
+    keyfile_env_fini();
     title_fini();
     return status;
 }
