@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "io/store_schema.h"
 #include "master/notify.h"
+#include "master/upgrade_heir.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -152,8 +153,12 @@ static void roll_back(struct master *m, int64_t now_ms)
 {
     struct generation *failed = m->next;
     m->next = NULL;
-    generation_kill(failed);
-    generation_close(failed, m->serving);
+    /* Its workers may serve already; beside another master there is time to let them finish. */
+    if (m->owner)
+        generation_kill(failed);
+    else
+        generation_drain(failed, now_ms, failed->conf->limits.shutdown_timeout_ms, false);
+    generation_close(failed, m->serving ? m->serving : upgrade_heir_sockets(m));
     push_draining(m, failed);
     if (!m->serving)
         return;
@@ -172,10 +177,12 @@ void reload_watch(struct master *m, int64_t now_ms)
 {
     if (!m->next)
         return;
-    if (generation_ready(m->next, &m->context, now_ms))
-        commit(m, now_ms);
-    else if (m->next->failure.len > 0)
+    if (generation_ready(m->next, &m->context, now_ms)) {
+        if (upgrade_heir_may_serve(m))
+            commit(m, now_ms);
+    } else if (m->next->failure.len > 0) {
         roll_back(m, now_ms);
+    }
 }
 
 void reload_abandon(struct master *m, const char *why, int64_t now_ms)

@@ -17,6 +17,7 @@ enum tag {
     TAG_PID,
     TAG_GENERATION,
     TAG_DETACHED,
+    TAG_BINARY,
     TAG_CONF_FILE,
     TAG_PID_FILE,
     TAG_PID_FD,
@@ -31,8 +32,8 @@ enum tag {
 
 #define BIT(tag) (1U << (tag))
 #define REQUIRED                                                                                             \
-    (BIT(TAG_PID) | BIT(TAG_GENERATION) | BIT(TAG_DETACHED) | BIT(TAG_PID_FILE) | BIT(TAG_PID_FD) |          \
-     BIT(TAG_CONTROL) | BIT(TAG_CONTROL_FD) | BIT(TAG_SHARED_FD) | BIT(TAG_SLOTS))
+    (BIT(TAG_PID) | BIT(TAG_GENERATION) | BIT(TAG_DETACHED) | BIT(TAG_BINARY) | BIT(TAG_PID_FILE) |          \
+     BIT(TAG_PID_FD) | BIT(TAG_CONTROL) | BIT(TAG_CONTROL_FD) | BIT(TAG_SHARED_FD) | BIT(TAG_SLOTS))
 
 /* One socket but for its text, which follows. */
 struct socket_record {
@@ -86,6 +87,7 @@ void upgrade_handover_encode(const struct upgrade_handover *h, struct buf *out)
     put_number(out, TAG_PID, h->pid);
     put_number(out, TAG_GENERATION, h->generation);
     put_number(out, TAG_DETACHED, h->detached);
+    put(out, TAG_BINARY, h->binary, strlen(h->binary));
     if (h->conf_file)
         put(out, TAG_CONF_FILE, h->conf_file, strlen(h->conf_file));
     put(out, TAG_PID_FILE, h->pid_file, strlen(h->pid_file));
@@ -198,6 +200,8 @@ static bool get_record(struct upgrade_handover *h, uint32_t tag, const char *dat
         ok = get_number(data, len, 0, 1, &number);
         h->detached = number != 0;
         break;
+    case TAG_BINARY:
+        return get_text(data, len, &h->binary);
     case TAG_CONF_FILE:
         return get_text(data, len, &h->conf_file);
     case TAG_PID_FILE:
@@ -311,6 +315,7 @@ void upgrade_handover_fini(struct upgrade_handover *h)
         free(h->sockets.entries[i].text);
     free(h->sockets.fds);
     free(h->sockets.entries);
+    free(h->binary);
     free(h->conf_file);
     free(h->pid_file);
     free(h->control);

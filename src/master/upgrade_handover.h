@@ -18,6 +18,21 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Tells the successor "HANDOVER:CHANNEL": the descriptors of a sealed memfd with the bytes, and of a
+ * connected SOCK_SEQPACKET socket. No more than that stands in its environment. */
+#define UPGRADE_VARIABLE "CLAVIGER_HANDOVER"
+
+/* What is said on the channel, a packet each. A text follows UPGRADE_REFUSED. End-of-file: the other is gone.
+ */
+enum upgrade_word {
+    UPGRADE_HELLO = 'H',   /* successor: the handover was understood so far */
+    UPGRADE_READY = 'R',   /* successor: every worker serves; waits for an answer */
+    UPGRADE_REFUSED = 'F', /* successor: it cannot be, for this reason; it drains what it has and ends */
+    UPGRADE_COMMIT = 'C',  /* old master: it is all yours; it drains what it has and ends */
+    UPGRADE_ABANDON = 'A'  /* old master: it shall not be; end */
+};
+#define UPGRADE_WORD_MAX 4096 /* bytes of a packet */
+
 #define UPGRADE_HANDOVER_FIRST_LINE "claviger handover 1\n"
 #define UPGRADE_HANDOVER_MAX        (4 * 1024 * 1024) /* bytes, keys included */
 #define UPGRADE_HANDOVER_SOCKETS    1024
@@ -26,6 +41,7 @@ struct upgrade_handover {
     pid_t pid;           /* of the master that hands over */
     uint32_t generation; /* the last number that it gave */
     bool detached;
+    char *binary;    /* owned; the path that an upgrade runs */
     char *conf_file; /* owned; NULL = built-in defaults */
     char *pid_file;  /* owned */
     int pid_fd;      /* open and locked */

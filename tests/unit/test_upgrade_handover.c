@@ -40,6 +40,7 @@ static void setup(void)
     sample.pid = 4711;
     sample.generation = 5;
     sample.detached = true;
+    sample.binary = (char *)"/usr/sbin/x";
     sample.conf_file = (char *)"/etc/x.conf";
     sample.pid_file = (char *)"/run/x.pid";
     sample.pid_fd = 4;
@@ -77,6 +78,7 @@ START_TEST(test_round_trip)
     ck_assert_int_eq(h.pid, 4711);
     ck_assert_uint_eq(h.generation, 5);
     ck_assert(h.detached);
+    ck_assert_str_eq(h.binary, "/usr/sbin/x");
     ck_assert_str_eq(h.conf_file, "/etc/x.conf");
     ck_assert_str_eq(h.pid_file, "/run/x.pid");
     ck_assert_str_eq(h.control, "/run/x.sock");
