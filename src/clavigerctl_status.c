@@ -114,9 +114,20 @@ static void put_workers(struct buf *out, const json_t *workers)
     table_fini(&table);
 }
 
+/* How a reload or an upgrade ended; nothing when there was none. */
+static void put_attempt(struct buf *out, const char *title, const json_t *attempt)
+{
+    if (!json_is_object(attempt))
+        return;
+    buf_printf(out, "%s%s, ", title, get_text(attempt, "time"));
+    if (json_is_true(json_object_get(attempt, "ok")))
+        buf_puts(out, "serves\n");
+    else
+        buf_printf(out, "refused: %s\n", get_text(attempt, "error"));
+}
+
 static void put_daemon(struct buf *out, const json_t *status)
 {
-    const json_t *reload = json_object_get(status, "last_reload");
     const json_t *database = json_object_get(status, "database");
     const char *configuration = get_text(status, "configuration");
     buf_printf(out, "clavigerd %s is %s as pid %lld for ", get_text(status, "version"),
@@ -124,11 +135,8 @@ static void put_daemon(struct buf *out, const json_t *status)
     put_duration(out, get_number(status, "uptime_s"));
     buf_printf(out, "\nconfiguration  %s, generation %lld\n",
                configuration[0] ? configuration : "built-in defaults", get_number(status, "generation"));
-    if (json_is_object(reload) && json_is_true(json_object_get(reload, "ok")))
-        buf_printf(out, "last reload    %s, serves\n", get_text(reload, "time"));
-    else if (json_is_object(reload))
-        buf_printf(out, "last reload    %s, refused: %s\n", get_text(reload, "time"),
-                   get_text(reload, "error"));
+    put_attempt(out, "last reload    ", json_object_get(status, "last_reload"));
+    put_attempt(out, "last upgrade   ", json_object_get(status, "last_upgrade"));
     put_list(out, "listen         ", json_object_get(status, "listen"));
     put_list(out, "admin_listen   ", json_object_get(status, "admin_listen"));
     buf_printf(out, "database       %s, %s", get_text(database, "path"), get_text(database, "condition"));

@@ -7,9 +7,12 @@
 #include "base/log.h"
 #include "base/title.h"
 #include "io/conf.h"
+#include "io/keyfile_env.h"
 #include "io/store_schema.h"
 #include "master/daemon.h"
 #include "master/master.h"
+#include "master/upgrade.h"
+#include "master/upgrade_heir.h"
 #include "worker/admin.h"
 #include "worker/listener.h"
 #include "worker/upstream.h"
@@ -112,17 +115,31 @@ static int show(const struct conf *conf, bool dump)
     return status;
 }
 
-static int serve(const char *file, bool daemon, struct conf **conf)
+/* What an upgrade needs to know of how we were started. */
+struct origin {
+    char *binary;              /* owned */
+    char **argv;               /* borrowed */
+    struct upgrade_heir *heir; /* owned; NULL = this is no upgrade */
+};
+
+static int serve(const char *file, bool daemon, const struct origin *origin, struct conf **conf)
 {
     struct buf reason = {0};
     struct master_options options = {
         .programs = {.worker = worker_main, .admin = admin_main},
         .version = PACKAGE_VERSION,
         .conf_file = file,
+        .binary = origin->binary,
+        .argv = origin->argv,
+        .heir = origin->heir,
         .parent = {.detached = false, .ready_fd = -1, .stderr_fd = -1},
     };
     int status = EXIT_FAILURE;
-    if (daemon && daemon_detach(&options.parent, &reason) < 0)
+    if (origin->heir) {
+        options.binary = upgrade_heir_binary(origin->heir);
+        options.parent.detached = upgrade_heir_detached(origin->heir);
+    }
+    if (daemon && !origin->heir && daemon_detach(&options.parent, &reason) < 0)
         fprintf(stderr, "clavigerd: %s\n", reason.data ? reason.data : "out of memory");
     else
         status = -1;
@@ -134,12 +151,16 @@ static int serve(const char *file, bool daemon, struct conf **conf)
     return master_run(&options, conf);
 }
 
-/* The file to read: -d changes the directory, so it must not be relative then. NULL as *file = built-in
- * defaults; the result is the caller's. 0, or -1 with errno. */
-static int find_file(const struct arguments *args, char **file)
+/* The file to read: -d changes the directory, so it must not be relative then; after an upgrade it may have
+ * been changed already. NULL as *file = built-in defaults; the result is the caller's. 0, or -1 with errno.
+ */
+static int find_file(const struct arguments *args, const struct upgrade_heir *heir, char **file)
 {
+    const char *inherited = heir ? upgrade_heir_conf_file(heir) : NULL;
     const char *name = args->file ? args->file : conf_default_file();
     *file = NULL;
+    if (inherited)
+        name = inherited;
     if (!name)
         return 0;
     *file = args->daemon ? realpath(name, NULL) : NULL;
@@ -149,43 +170,63 @@ static int find_file(const struct arguments *args, char **file)
     return *file ? 0 : -1;
 }
 
+/* Reads the configuration and does what was asked for. */
+static int run(const struct arguments *args, const struct origin *origin)
+{
+    struct buf errors = {0};
+    char *file = NULL;
+    struct conf *conf = NULL;
+    int status = EXIT_FAILURE;
+    if (find_file(args, origin->heir, &file) < 0)
+        buf_printf(&errors, "clavigerd: %s\n", strerror(errno));
+    else
+        conf = conf_load(file, &errors);
+    if (!conf) {
+        const char *why = errors.data ? errors.data : "clavigerd: out of memory\n";
+        fputs(why, stderr);
+        upgrade_heir_refuse(origin->heir, why);
+    } else if (args->test || args->dump) {
+        status = show(conf, args->dump);
+    } else {
+        status = serve(file, args->daemon, origin, &conf);
+    }
+    conf_free(&conf);
+    buf_fini(&errors);
+    free(file);
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     struct arguments args = {0};
-    struct conf *conf = NULL;
-    struct buf errors = {0};
-    char *file = NULL;
+    struct origin origin = {0};
+    struct buf reason = {0};
     int status = EXIT_FAILURE;
 
     if (daemon_open_standard() < 0)
         return EXIT_FAILURE;
-    char **own_argv = title_init(argc, argv);
-    if (!own_argv) {
+    origin.binary = upgrade_own_path();
+    origin.argv = title_init(argc, argv);
+    if (!origin.argv) {
         fputs("clavigerd: out of memory\n", stderr);
         return EXIT_FAILURE;
     }
-    status = parse_arguments(argc, own_argv, &args);
+    status = parse_arguments(argc, origin.argv, &args);
     if (status >= 0)
         goto out;
     status = EXIT_FAILURE;
     daemon_clean_environment();
     daemon_set_limits();
-    if (find_file(&args, &file) < 0) {
-        fprintf(stderr, "clavigerd: %s\n", strerror(errno));
-        goto out;
-    }
-    conf = conf_load(file, &errors);
-    if (!conf)
-        fputs(errors.data ? errors.data : "clavigerd: out of memory\n", stderr);
-    else if (args.test || args.dump)
-        status = show(conf, args.dump);
+    if (upgrade_heir_new(&origin.heir, &reason) < 0)
+        fprintf(stderr, "clavigerd: %s\n", reason.data ? reason.data : "out of memory");
     else
-        status = serve(file, args.daemon, &conf);
+        status = run(&args, &origin);
 
 out:
-    conf_free(&conf);
-    buf_fini(&errors);
-    free(file);
+    upgrade_heir_free(&origin.heir);
+    buf_fini(&reason);
+    free(origin.binary);
+    keyfile_env_fini();
     title_fini();
     return status;
 }

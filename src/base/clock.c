@@ -26,6 +26,14 @@ int64_t clock_mono_ms(void)
     return now_ms(CLOCK_MONOTONIC);
 }
 
+int64_t clock_mono_us(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
 void clock_rfc3339(int64_t real_ms, char out[CLOCK_RFC3339_SIZE])
 {
     if (real_ms < 0)

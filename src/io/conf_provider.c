@@ -8,6 +8,7 @@
 #include "core/route.h"
 #include "io/conf_tables.h"
 #include "io/keyfile.h"
+#include "io/keyfile_env.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -70,7 +71,7 @@ static void add_environment_keys(struct draft *d)
     if (d->load->keyless)
         return;
     for (const char *const *env = d->info->env; env != NULL && *env != NULL; env++) {
-        const char *value = getenv(*env);
+        const char *value = keyfile_env_get(*env);
 
         if (value == NULL || *value == '\0')
             continue;

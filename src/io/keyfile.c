@@ -7,6 +7,7 @@
 #include "base/digest.h"
 #include "base/fd.h"
 #include "core/credential.h"
+#include "io/keyfile_env.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -199,7 +200,7 @@ static int add_file(struct key_array *keys, const char *path, struct buf *reason
 
 static int add_variable(struct key_array *keys, const char *name, struct buf *reason)
 {
-    const char *p = getenv(name);
+    const char *p = keyfile_env_get(name);
     unsigned number = 0;
 
     if (p == NULL || *p == '\0') {

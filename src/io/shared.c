@@ -6,10 +6,17 @@
  */
 #include "io/shared.h"
 
+#include "base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2, "shared words must not need a lock");
+_Static_assert(sizeof(struct shared) <= UINT32_MAX, "the size must fit its field");
 _Static_assert((SHARED_KEYS_MAX & (SHARED_KEYS_MAX - 1)) == 0, "the slot table is probed with a mask");
 
 /* The parts of shared_key.word, from the lowest bit on. */
@@ -21,12 +28,58 @@ _Static_assert((SHARED_KEYS_MAX & (SHARED_KEYS_MAX - 1)) == 0, "the slot table i
 #define STATUS_MAX    0x3ff
 #define COUNT_SHIFT   56
 
-struct shared *shared_new(void)
+static struct shared *map(int fd)
 {
-    void *pages =
-        mmap(NULL, sizeof(struct shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void *pages = mmap(NULL, sizeof(struct shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
     return pages == MAP_FAILED ? NULL : pages;
+}
+
+struct shared *shared_make(int *fd)
+{
+    struct shared *shared = NULL;
+
+    *fd = memfd_create("claviger-shared", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    /* Nobody who has the descriptor can take pages away that others have mapped. */
+    if (*fd >= 0 && ftruncate(*fd, (off_t)sizeof(*shared)) == 0 &&
+        fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+        shared = map(*fd);
+    if (shared == NULL) {
+        fd_close(fd);
+        return NULL;
+    }
+    shared->layout = SHARED_LAYOUT;
+    shared->size = (uint32_t)sizeof(*shared);
+    return shared;
+}
+
+struct shared *shared_new(void)
+{
+    int fd;
+    struct shared *shared = shared_make(&fd);
+
+    fd_close(&fd);
+    return shared;
+}
+
+struct shared *shared_map(int fd)
+{
+    struct stat st;
+    struct shared *shared;
+    int seals = fcntl(fd, F_GET_SEALS);
+
+    if (seals < 0 || fstat(fd, &st) < 0)
+        return NULL;
+    if ((seals & F_SEAL_SHRINK) == 0 || st.st_size != (off_t)sizeof(*shared)) {
+        errno = EPROTO;
+        return NULL;
+    }
+    shared = map(fd);
+    if (shared != NULL && (shared->layout != SHARED_LAYOUT || shared->size != sizeof(*shared))) {
+        shared_free(&shared);
+        errno = EPROTO;
+    }
+    return shared;
 }
 
 void shared_free(struct shared **shared)

@@ -4,6 +4,9 @@
  * It holds what every process must know at once: the generation of the key states, marks that are not in the
  * database yet, who serves, how the database is. Nothing in it needs a lock: every field is one atomic word
  * with one meaning, so a process that is killed in the middle of a change leaves nothing half-done.
+ *
+ * The pages are a memfd, so that the master can pass them on to its successor, which may be another version:
+ * they say which layout they have.
  */
 #ifndef CLAVIGER_IO_SHARED_H
 #define CLAVIGER_IO_SHARED_H
@@ -14,6 +17,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+/* To be raised with every change of struct shared or of what a field of it means. Its size is looked at too.
+ */
+#define SHARED_LAYOUT 1
 
 #define SHARED_WORKERS_MAX 512  /* slots, old generations that still drain included */
 #define SHARED_KEYS_MAX    4096 /* distinct keys over all providers and reloads */
@@ -45,6 +52,8 @@ struct shared_key {
 enum database_condition { DATABASE_OK, DATABASE_BUSY, DATABASE_FAILING };
 
 struct shared {
+    uint32_t layout; /* SHARED_LAYOUT, and the size of all; these two stay the first words for ever */
+    uint32_t size;
     _Atomic uint64_t key_generation;    /* raised by every change that claviger itself makes to a key state */
     _Atomic uint64_t database_epoch;    /* raised when the database file was replaced: reopen it */
     _Atomic int32_t database_condition; /* enum database_condition */
@@ -57,8 +66,17 @@ struct shared {
     struct shared_key keys[SHARED_KEYS_MAX];
 };
 
-/* Maps the pages, zeroed. NULL with errno. */
+/* Makes and maps pages, zeroed. NULL with errno. *fd is their descriptor (close-on-exec), the caller's to
+ * close. */
+struct shared *shared_make(int *fd);
+
+/* The same for who passes them on to nobody. */
 struct shared *shared_new(void);
+
+/* Maps pages that another process has made; fd stays the caller's. NULL with errno: EPROTO when they have
+ * another layout. */
+struct shared *shared_map(int fd);
+
 void shared_free(struct shared **shared);
 
 /* The slot of a key, made when there is none. NULL only when all SHARED_KEYS_MAX are taken. provider and

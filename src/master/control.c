@@ -49,11 +49,20 @@ struct control {
     struct client clients[CONTROL_CLIENTS];
 };
 
+/* So that no other file than ours is removed. */
+static void note_file(struct control *control)
+{
+    struct stat st;
+    if (lstat(control->path, &st) == 0) {
+        control->dev = st.st_dev;
+        control->ino = st.st_ino;
+    }
+}
+
 /* Opens the listening socket of a control whose path is set. */
 static int open_socket(struct control *control, struct buf *reason)
 {
     struct sockaddr_un addr;
-    struct stat st;
     size_t len = strlen(control->path);
     memset(&addr, 0, sizeof(addr));
     addr.sun_family = AF_UNIX;
@@ -63,26 +72,35 @@ static int open_socket(struct control *control, struct buf *reason)
     }
     memcpy(addr.sun_path, control->path, len + 1);
     control->fd = sockets_listen((struct sockaddr *)&addr, sizeof(addr), CONTROL_MODE, reason);
-    if (control->fd >= 0 && lstat(control->path, &st) == 0) {
-        control->dev = st.st_dev;
-        control->ino = st.st_ino;
+    if (control->fd < 0)
+        return -1;
+    note_file(control);
+    return 0;
+}
+
+static struct control *make(const char *path, const struct control_events *events)
+{
+    struct control *control = calloc(1, sizeof(*control));
+    if (!control)
+        return NULL;
+    control->fd = -1;
+    control->events = *events;
+    control->path = strdup(path);
+    if (!control->path) {
+        free(control);
+        return NULL;
     }
-    return control->fd < 0 ? -1 : 0;
+    return control;
 }
 
 struct control *control_new(const char *path, const struct control_events *events, struct buf *reason)
 {
     struct buf why = {0};
-    struct control *control = calloc(1, sizeof(*control));
-    char *copy = strdup(path);
-    if (!control || !copy) {
+    struct control *control = make(path, events);
+    if (!control) {
         buf_puts(reason, "out of memory");
-        free(control);
-        free(copy);
         return NULL;
     }
-    control->path = copy;
-    control->events = *events;
     if (open_socket(control, &why) < 0) {
         buf_printf(reason, "cannot open control socket %s: %s", path, why.data ? why.data : "out of memory");
         free(control->path);
@@ -91,6 +109,36 @@ struct control *control_new(const char *path, const struct control_events *event
     }
     buf_fini(&why);
     return control;
+}
+
+struct control *control_adopt(const char *path, int *fd, const struct control_events *events)
+{
+    struct control *control = make(path, events);
+    if (!control)
+        return NULL;
+    control->fd = *fd;
+    *fd = -1;
+    control->accept_ms = INT64_MAX;
+    return control;
+}
+
+void control_begin(struct control *control)
+{
+    note_file(control);
+    control->accept_ms = 0;
+}
+
+void control_leave(struct control *control)
+{
+    fd_close(&control->fd);
+    control->dev = 0;
+    control->ino = 0;
+    control->accept_ms = INT64_MAX;
+}
+
+int control_fd(const struct control *control)
+{
+    return control->fd;
 }
 
 static void drop(struct client *client)
@@ -280,7 +328,7 @@ void control_handle(struct control *control, const struct pollfd *fds, size_t co
             handle_client(control, client, fds[i].revents, now_ms);
     }
     /* Last, so that a number that was just freed and given again is not taken for an old client. */
-    if (control->accepting && count > 0 && fds[0].revents)
+    if (control->accepting && control->fd >= 0 && count > 0 && fds[0].revents)
         accept_client(control, now_ms);
     for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
         if (control->clients[i].phase != CLIENT_FREE && now_ms >= control->clients[i].deadline_ms)

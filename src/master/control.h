@@ -33,6 +33,20 @@ struct control_events {
 /* Opens the socket, mode 0600. NULL and *reason. */
 struct control *control_new(const char *path, const struct control_events *events, struct buf *reason);
 
+/*
+ * Takes over a socket that listens at the path, with its descriptor. Nobody is served there before
+ * control_begin(). NULL when out of memory.
+ */
+struct control *control_adopt(const char *path, int *fd, const struct control_events *events);
+void control_begin(struct control *control);
+
+/* From here on another process serves the socket: no new client is taken, and control_free() leaves the file.
+ */
+void control_leave(struct control *control);
+
+/* The listening socket; -1 after control_leave(). */
+int control_fd(const struct control *control);
+
 /* Closes everything and removes the socket's file. */
 void control_free(struct control **control);
 

@@ -14,7 +14,8 @@
 static int reserve_slot(struct generation_context *context)
 {
     for (int i = 0; i < SHARED_WORKERS_MAX; i++) {
-        if (!context->slots[i]) {
+        /* A worker of another master may have a slot that we know nothing of. */
+        if (!context->slots[i] && context->shared->workers[i].phase == WORKER_FREE) {
             context->slots[i] = true;
             return i;
         }

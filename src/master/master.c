@@ -10,10 +10,13 @@
 #include "base/title.h"
 #include "io/store_schema.h"
 #include "master/announce.h"
+#include "master/notify.h"
 #include "master/reload.h"
 #include "master/signals.h"
 #include "master/state.h"
 #include "master/status.h"
+#include "master/upgrade.h"
+#include "master/upgrade_heir.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -35,6 +38,7 @@ static const char STOPPING[] = "the daemon is stopping";
 static void complain(const struct master *m, const char *reason)
 {
     log_error("cannot start: %s", reason);
+    upgrade_heir_refuse(m->options->heir, reason);
     if (m->log_elsewhere && m->parent.stderr_fd >= 0)
         dprintf(m->parent.stderr_fd, "clavigerd: %s\n", reason);
 }
@@ -59,11 +63,18 @@ static void stop(struct master *m, bool at_once, int64_t now_ms)
     if (!m->stopping)
         log_info(at_once ? "stopping at once" : "stopping: requests in flight finish");
     m->stopping = true;
-    m->context.shared->stopping = 1;
     m->reload_wanted = false;
+    upgrade_abandon(m, STOPPING, at_once, now_ms);
+    upgrade_heir_refuse(m->options->heir, "the new master was told to stop");
+    if (at_once)
+        upgrade_heir_signal(m, SIGQUIT);
     reload_abandon(m, STOPPING, now_ms);
     control_reload_begun(m->control); /* whoever asked for one that did not come to begin */
     control_reload_done(m->control, STOPPING, now_ms);
+    if (m->owner) {
+        m->context.shared->stopping = 1;
+        notify_stopping();
+    }
     if (m->serving) {
         /* The admin process goes last: it says meanwhile that no new requests are taken, and keeps the house.
          */
@@ -94,6 +105,7 @@ static void reopen_logs(const struct master *m)
         generation_signal(m->next, SIGUSR1);
     for (const struct generation *g = m->draining; g; g = g->next)
         generation_signal(g, SIGUSR1);
+    upgrade_heir_signal(m, SIGUSR1);
 }
 
 static void reap(struct master *m, int64_t now_ms)
@@ -106,6 +118,8 @@ static void reap(struct master *m, int64_t now_ms)
             known = generation_reaped(m->next, &m->context, pid, status, now_ms);
         for (struct generation *g = m->draining; g && !known; g = g->next)
             known = generation_reaped(g, &m->context, pid, status, now_ms);
+        if (!known)
+            upgrade_reaped(m, pid, status, now_ms);
     }
 }
 
@@ -128,8 +142,10 @@ static void free_drained(struct master *m)
 static void after_first_start(struct master *m)
 {
     if (m->serving) {
+        upgrade_heir_take_over(m);
         announce_start(m->serving, m->options->version, m->options->conf_file);
         daemon_ready(&m->parent);
+        notify_ready();
         return;
     }
     if (m->stopping)
@@ -143,10 +159,15 @@ static void act_on_signals(struct master *m, int64_t now_ms)
 {
     if (signals_take(SIGNALS_QUIT))
         stop(m, true, now_ms);
-    if (signals_take(SIGNALS_STOP))
-        stop(m, m->stopping, now_ms);
+    if (signals_take(SIGNALS_STOP)) {
+        /* A master that was replaced is stopping already, and nobody has asked for haste. */
+        stop(m, m->owner ? m->stopping : m->term_seen, now_ms);
+        m->term_seen = true;
+    }
     if (signals_take(SIGNALS_RELOAD) && !m->stopping)
         m->reload_wanted = true;
+    if (signals_take(SIGNALS_UPGRADE))
+        upgrade_wish(m);
     if (signals_take(SIGNALS_REOPEN))
         reopen_logs(m);
     if (signals_take(SIGNALS_CHILD))
@@ -161,6 +182,7 @@ static int64_t earlier(int64_t a, int64_t b)
 static int64_t next_due(const struct master *m, int64_t now_ms)
 {
     int64_t due = earlier(now_ms + MASTER_LONGEST_SLEEP_MS, control_due(m->control));
+    due = earlier(due, upgrade_due(m));
     if (m->serving)
         due = earlier(due, generation_due(m->serving, &m->context));
     if (m->next)
@@ -170,33 +192,56 @@ static int64_t next_due(const struct master *m, int64_t now_ms)
     return due > now_ms ? due : now_ms;
 }
 
-/* One turn: sleep, then act on everything that has happened. */
-static void turn(struct master *m, const sigset_t *sleep_mask)
+/* Begins what is wanted, one thing at a time. */
+static void begin_wanted(struct master *m, int64_t now_ms)
 {
-    struct pollfd fds[CONTROL_POLLFDS];
+    if (!m->serving || m->next || m->stopping || upgrade_under_way(m))
+        return;
+    if (m->upgrade.wanted) {
+        upgrade_begin(m, now_ms);
+    } else if (m->reload_wanted) {
+        m->reload_wanted = false;
+        reload_begin(m, now_ms);
+    }
+}
+
+/* Sleeps and takes note of everything that has happened. */
+static int64_t sleep_and_listen(struct master *m, const sigset_t *sleep_mask)
+{
+    struct pollfd fds[CONTROL_POLLFDS + 2];
     int64_t before_ms = clock_mono_ms();
     size_t count = control_prepare(m->control, fds, before_ms);
+    fds[count] = (struct pollfd){.fd = upgrade_heir_fd(m), .events = POLLIN};
+    fds[count + 1] = (struct pollfd){.fd = upgrade_under_way(m) ? m->upgrade.fd : -1, .events = POLLIN};
     int64_t due_ms = next_due(m, before_ms);
     int64_t sleep_ms = due_ms - before_ms;
     struct timespec timeout = {.tv_sec = sleep_ms / 1000, .tv_nsec = sleep_ms % 1000 * 1000000};
-    if (ppoll(fds, (nfds_t)count, &timeout, sleep_mask) <= 0) {
-        for (size_t i = 0; i < count; i++)
+    if (ppoll(fds, (nfds_t)count + 2, &timeout, sleep_mask) <= 0) {
+        for (size_t i = 0; i < count + 2; i++)
             fds[i].revents = 0;
     }
     int64_t now_ms = clock_mono_ms();
     if (now_ms - due_ms > MASTER_GAP_MS)
         m->context.awake_ms = now_ms;
-
-    bool starting = !m->serving && m->next;
     act_on_signals(m, now_ms);
     control_handle(m->control, fds, count, now_ms);
+    if (fds[count].revents && !upgrade_heir_handle(m))
+        stop(m, m->stopping, now_ms);
+    if (fds[count + 1].revents)
+        upgrade_handle(m, now_ms);
+    return now_ms;
+}
+
+/* One turn: sleep, then act on everything that has happened. */
+static void turn(struct master *m, const sigset_t *sleep_mask)
+{
+    bool starting = !m->serving && m->next;
+    int64_t now_ms = sleep_and_listen(m, sleep_mask);
     reload_watch(m, now_ms);
     if (starting && !m->next)
         after_first_start(m);
-    if (m->reload_wanted && m->serving && !m->next && !m->stopping) {
-        m->reload_wanted = false;
-        reload_begin(m, now_ms);
-    }
+    upgrade_tick(m, now_ms);
+    begin_wanted(m, now_ms);
     if (m->serving)
         generation_tick(m->serving, &m->context, now_ms);
     for (struct generation *g = m->draining; g; g = g->next)
@@ -206,7 +251,8 @@ static void turn(struct master *m, const sigset_t *sleep_mask)
 
 static bool ended(const struct master *m)
 {
-    return m->stopping && !m->next && !m->draining && (!m->serving || generation_alive(m->serving) == 0);
+    return m->stopping && !m->next && !m->draining && (!m->serving || generation_alive(m->serving) == 0) &&
+           m->upgrade.pid == 0 && !upgrade_heir_waits(m);
 }
 
 /* What has to be there before a generation: lock, shared memory, lifeline, control. */
@@ -217,20 +263,22 @@ static int open_house(struct master *m, const struct conf *conf, struct buf *rea
                                                  .stop = event_stop};
     struct control_events events = EVENTS;
     int ends[2];
-    if (pidfile_create(&m->pidfile, conf->pid_file, reason) < 0)
-        return -1;
-    m->context.shared = shared_new();
-    if (!m->context.shared) {
-        buf_printf(reason, "cannot map shared memory: %s", strerror(errno));
-        return -1;
-    }
+    events.arg = m;
     if (pipe2(ends, O_CLOEXEC) < 0) {
         buf_printf(reason, "cannot make a pipe: %s", strerror(errno));
         return -1;
     }
     m->context.lifeline_fd = ends[0];
     m->lifeline_write_fd = ends[1];
-    events.arg = m;
+    if (m->options->heir)
+        return upgrade_heir_adopt(m, conf, &events, reason);
+    if (pidfile_create(&m->pidfile, conf->pid_file, reason) < 0)
+        return -1;
+    m->context.shared = shared_make(&m->shared_fd);
+    if (!m->context.shared) {
+        buf_printf(reason, "cannot map shared memory: %s", strerror(errno));
+        return -1;
+    }
     m->control = control_new(conf->control, &events, reason);
     return m->control ? 0 : -1;
 }
@@ -238,12 +286,15 @@ static int open_house(struct master *m, const struct conf *conf, struct buf *rea
 /* Binds, prepares the database, opens the log, forks. */
 static int begin(struct master *m, struct conf **conf, struct buf *reason)
 {
-    struct generation *g = generation_new(&m->context, ++m->last_number, conf, NULL, reason);
+    struct generation *g =
+        generation_new(&m->context, ++m->last_number, conf, upgrade_heir_sockets(m), reason);
     if (!g)
         return -1;
     m->next = g;
-    if (reload_prepare_store(g, MASTER_BUSY_MS, reason) < 0 ||
-        store_schema_sync(g->conf->state_db, &g->conf->providers, MASTER_BUSY_MS, reason) < 0)
+    if (reload_prepare_store(g, MASTER_BUSY_MS, reason) < 0)
+        return -1;
+    /* While another master serves, the database lists its keys. */
+    if (m->owner && store_schema_sync(g->conf->state_db, &g->conf->providers, MASTER_BUSY_MS, reason) < 0)
         return -1;
     if (m->parent.detached) {
         daemon_leave_standard();
@@ -258,16 +309,20 @@ static int begin(struct master *m, struct conf **conf, struct buf *reason)
 
 static void close_house(struct master *m)
 {
-    generation_free(&m->next, &m->context, NULL);
+    generation_free(&m->next, &m->context, upgrade_heir_sockets(m));
     generation_free(&m->serving, &m->context, NULL);
+    upgrade_heir_leave(m);
     control_free(&m->control);
     fd_close(&m->context.lifeline_fd);
     fd_close(&m->lifeline_write_fd);
     shared_free(&m->context.shared);
+    fd_close(&m->shared_fd);
     pidfile_remove(&m->pidfile);
     fd_close(&m->parent.ready_fd);
     fd_close(&m->parent.stderr_fd);
     free(m->reload.error);
+    free(m->upgrade.last.error);
+    fd_close(&m->upgrade.fd); /* last: it tells the new master of our end */
 }
 
 int master_run(const struct master_options *options, struct conf **conf)
@@ -277,6 +332,9 @@ int master_run(const struct master_options *options, struct conf **conf)
     struct master m = {
         .options = options,
         .parent = options->parent,
+        .owner = !options->heir,
+        .shared_fd = -1,
+        .upgrade = {.fd = -1},
         .context = {.programs = options->programs, .lifeline_fd = -1},
         .lifeline_write_fd = -1,
         .pidfile = {.fd = -1},
@@ -289,7 +347,7 @@ int master_run(const struct master_options *options, struct conf **conf)
         while (!ended(&m))
             turn(&m, &sleep_mask);
         if (m.exit_status == 0)
-            log_info("stopped");
+            log_info(m.owner ? "stopped" : "stopped; another master serves");
     } else {
         complain(&m, reason.data ? reason.data : "out of memory");
         m.exit_status = 1;

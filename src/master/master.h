@@ -8,10 +8,15 @@
 #include "heritage.h"
 #include "master/daemon.h"
 
+struct upgrade_heir;
+
 struct master_options {
     struct heritage_programs programs;
     const char *version;         /* claviger's own */
     const char *conf_file;       /* read again at a reload; NULL = built-in defaults */
+    const char *binary;          /* what an upgrade runs; NULL = it is not known */
+    char *const *argv;           /* with these arguments */
+    struct upgrade_heir *heir;   /* what the running master hands over; NULL = this is no upgrade */
     struct daemon_parent parent; /* whom to tell when everything serves; its descriptors are taken over */
 };
 

@@ -67,16 +67,24 @@ static int open_locked(const char *path, struct buf *reason)
     return -2;
 }
 
-int pidfile_create(struct pidfile *file, const char *path, struct buf *reason)
+int pidfile_write(const struct pidfile *file)
 {
     char text[24];
+    int n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+    /* In this order its first line is a pid at every moment, the last owner's or ours. */
+    if (pwrite(file->fd, text, (size_t)n, 0) != n)
+        return -1;
+    return ftruncate(file->fd, n);
+}
+
+int pidfile_create(struct pidfile *file, const char *path, struct buf *reason)
+{
     file->fd = -2;
     file->path = strdup(path);
     for (int i = 0; file->path && file->fd == -2 && i < PIDFILE_TRIES; i++)
         file->fd = open_locked(path, reason);
     if (file->fd >= 0) {
-        int n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
-        if (ftruncate(file->fd, 0) == 0 && fd_write_all(file->fd, text, (size_t)n) == 0)
+        if (pidfile_write(file) == 0)
             return 0;
         buf_printf(reason, "cannot write pid file %s: %s", path, strerror(errno));
         pidfile_remove(file);
@@ -88,6 +96,23 @@ int pidfile_create(struct pidfile *file, const char *path, struct buf *reason)
     free(file->path);
     file->path = NULL;
     return -1;
+}
+
+int pidfile_adopt(struct pidfile *file, const char *path, int *fd)
+{
+    file->path = strdup(path);
+    if (!file->path)
+        return -1;
+    file->fd = *fd;
+    *fd = -1;
+    return 0;
+}
+
+void pidfile_leave(struct pidfile *file)
+{
+    fd_close(&file->fd);
+    free(file->path);
+    file->path = NULL;
 }
 
 void pidfile_remove(struct pidfile *file)

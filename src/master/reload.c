@@ -7,6 +7,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "io/store_schema.h"
+#include "master/notify.h"
+#include "master/upgrade_heir.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -100,6 +102,7 @@ static void finish(struct master *m, struct buf *reason, int64_t now_ms)
     free(m->reload.error);
     m->reload.error = error;
     m->reload.real_ms = clock_real_ms();
+    notify_ready();
     control_reload_done(m->control, reason ? (error ? error : "out of memory") : NULL, now_ms);
 }
 
@@ -107,6 +110,7 @@ void reload_begin(struct master *m, int64_t now_ms)
 {
     struct buf reason = {0};
     log_info("reloading %s", m->options->conf_file ? m->options->conf_file : "the built-in defaults");
+    notify_reloading(clock_mono_us());
     control_reload_begun(m->control);
     m->next = prepare(m, &reason);
     if (m->next)
@@ -149,8 +153,12 @@ static void roll_back(struct master *m, int64_t now_ms)
 {
     struct generation *failed = m->next;
     m->next = NULL;
-    generation_kill(failed);
-    generation_close(failed, m->serving);
+    /* Its workers may serve already; beside another master there is time to let them finish. */
+    if (m->owner)
+        generation_kill(failed);
+    else
+        generation_drain(failed, now_ms, failed->conf->limits.shutdown_timeout_ms, false);
+    generation_close(failed, m->serving ? m->serving : upgrade_heir_sockets(m));
     push_draining(m, failed);
     if (!m->serving)
         return;
@@ -169,10 +177,12 @@ void reload_watch(struct master *m, int64_t now_ms)
 {
     if (!m->next)
         return;
-    if (generation_ready(m->next, &m->context, now_ms))
-        commit(m, now_ms);
-    else if (m->next->failure.len > 0)
+    if (generation_ready(m->next, &m->context, now_ms)) {
+        if (upgrade_heir_may_serve(m))
+            commit(m, now_ms);
+    } else if (m->next->failure.len > 0) {
         roll_back(m, now_ms);
+    }
 }
 
 void reload_abandon(struct master *m, const char *why, int64_t now_ms)

@@ -11,11 +11,9 @@ static const struct {
     int number;
     enum signals_flag flag;
 } HANDLED[] = {
-    {SIGCHLD, SIGNALS_CHILD}, {SIGTERM, SIGNALS_STOP},  {SIGINT, SIGNALS_STOP},
-    {SIGQUIT, SIGNALS_QUIT},  {SIGHUP, SIGNALS_RELOAD}, {SIGUSR1, SIGNALS_REOPEN},
+    {SIGCHLD, SIGNALS_CHILD}, {SIGTERM, SIGNALS_STOP},   {SIGINT, SIGNALS_STOP},     {SIGQUIT, SIGNALS_QUIT},
+    {SIGHUP, SIGNALS_RELOAD}, {SIGUSR1, SIGNALS_REOPEN}, {SIGUSR2, SIGNALS_UPGRADE},
 };
-
-static const int IGNORED[] = {SIGPIPE, SIGUSR2};
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -48,8 +46,7 @@ void signals_init(sigset_t *sleep_mask)
         set_handler(HANDLED[i].number, on_signal);
         sigdelset(sleep_mask, HANDLED[i].number);
     }
-    for (size_t i = 0; i < COUNT(IGNORED); i++)
-        set_handler(IGNORED[i], SIG_IGN);
+    set_handler(SIGPIPE, SIG_IGN);
 }
 
 bool signals_take(enum signals_flag flag)
@@ -66,7 +63,6 @@ void signals_child(void)
         set_handler(HANDLED[i].number, SIG_DFL);
         raised[HANDLED[i].flag] = 0;
     }
-    set_handler(SIGUSR2, SIG_DFL);
     set_handler(SIGPIPE, SIG_IGN);
     sigset_t all;
     sigfillset(&all);

@@ -9,15 +9,16 @@
 #include <stdbool.h>
 
 enum signals_flag {
-    SIGNALS_CHILD,  /* SIGCHLD: a child has ended */
-    SIGNALS_STOP,   /* SIGTERM, SIGINT: graceful stop */
-    SIGNALS_QUIT,   /* SIGQUIT: stop at once */
-    SIGNALS_RELOAD, /* SIGHUP */
-    SIGNALS_REOPEN, /* SIGUSR1: log files */
+    SIGNALS_CHILD,   /* SIGCHLD: a child has ended */
+    SIGNALS_STOP,    /* SIGTERM, SIGINT: graceful stop */
+    SIGNALS_QUIT,    /* SIGQUIT: stop at once */
+    SIGNALS_RELOAD,  /* SIGHUP */
+    SIGNALS_REOPEN,  /* SIGUSR1: log files */
+    SIGNALS_UPGRADE, /* SIGUSR2 */
     SIGNALS_FLAGS
 };
 
-/* Blocks every signal, installs the handlers and ignores SIGPIPE and SIGUSR2. *sleep_mask is what ppoll()
+/* Blocks every signal, installs the handlers and ignores SIGPIPE. *sleep_mask is what ppoll()
  * takes: the mask in which the flags' signals can arrive. */
 void signals_init(sigset_t *sleep_mask);
 

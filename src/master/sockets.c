@@ -268,6 +268,17 @@ void sockets_release(struct sockets *set, const struct sockets *keep)
     memset(set, 0, sizeof(*set));
 }
 
+void sockets_leave(struct sockets *set)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        free(set->entries[i].text);
+        fd_close(&set->fds[i]);
+    }
+    free(set->fds);
+    free(set->entries);
+    memset(set, 0, sizeof(*set));
+}
+
 void sockets_close_in_child(const struct sockets *set, const struct sockets *keep)
 {
     for (size_t i = 0; i < set->count; i++) {

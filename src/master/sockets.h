@@ -57,6 +57,9 @@ void sockets_refuse_clients(const struct sockets *set);
  * the files of unix sockets that were closed, frees. */
 void sockets_release(struct sockets *set, const struct sockets *keep);
 
+/* Closes and frees; other processes go on listening there, and no file is removed. */
+void sockets_leave(struct sockets *set);
+
 /* In a child: closes without removing anything. The set stays as it is, for the copy in the child is its own.
  */
 void sockets_close_in_child(const struct sockets *set, const struct sockets *keep);

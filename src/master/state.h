@@ -1,5 +1,5 @@
 /*
- * state: what the master knows. Private to master, reload and status.
+ * state: what the master knows. Private to master, reload, upgrade and status.
  */
 #ifndef CLAVIGER_MASTER_STATE_H
 #define CLAVIGER_MASTER_STATE_H
@@ -12,17 +12,31 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* How the last reload ended. */
+/* How the last reload, or the last upgrade, ended. */
 struct reload_record {
     int64_t real_ms; /* 0 = there was none */
     char *error;     /* owned; NULL = it serves */
+};
+
+/* The way to a new binary, as the master sees it that is to be replaced. */
+struct upgrade {
+    bool wanted;
+    pid_t pid;           /* the successor, a child of ours; 0 = none. After the commit it is none any more */
+    int fd;              /* the channel to it; -1 = none */
+    bool heard;          /* it has said something: it is no program that knows nothing of upgrades */
+    bool given_up;       /* only its end is waited for */
+    int64_t deadline_ms; /* until then it must be ready, or, when given up, gone */
+    struct reload_record last;
 };
 
 struct master {
     const struct master_options *options;
     struct daemon_parent parent; /* a copy of the options', closed when the start is over */
     bool log_elsewhere;          /* the log has left stderr */
+    bool owner; /* of pid file, control socket and the shared words: false for a successor before the commit,
+                   and for the old master after it */
     struct generation_context context;
+    int shared_fd;
     int lifeline_write_fd; /* never written to; closes with the master */
     struct pidfile pidfile;
     struct control *control;
@@ -33,7 +47,9 @@ struct master {
     int64_t started_mono_ms;
     bool reload_wanted;
     struct reload_record reload;
+    struct upgrade upgrade;
     bool stopping;
+    bool term_seen;
     int exit_status;
 };
 

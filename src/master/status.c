@@ -110,6 +110,8 @@ void status_json(const struct master *m, int64_t now_mono_ms, struct buf *out)
     put_string(out, m->options->conf_file);
     buf_puts(out, ",\"last_reload\":");
     put_reload(out, &m->reload);
+    buf_puts(out, ",\"last_upgrade\":");
+    put_reload(out, &m->upgrade.last);
     buf_puts(out, ",\"listen\":");
     put_addresses(out, g ? &g->sockets : NULL, 0, g ? g->sockets.listens : 0);
     buf_puts(out, ",\"admin_listen\":");

@@ -9,9 +9,9 @@
 
 /*
  * Appends one JSON object: version, pid, uptime_s, phase ("starting", "serving", "stopping"), generation,
- * configuration (path, null = built-in defaults), last_reload (null, or time, ok, error), listen,
- * admin_listen, workers (number, pid, phase, generation, uptime_s, connections, requests), admin_pid,
- * database (path, condition, since, errors).
+ * configuration (path, null = built-in defaults), last_reload (null, or time, ok, error), last_upgrade (the
+ * same), listen, admin_listen, workers (number, pid, phase, generation, uptime_s, connections, requests),
+ * admin_pid, database (path, condition, since, errors).
  */
 void status_json(const struct master *master, int64_t now_mono_ms, struct buf *out);
 

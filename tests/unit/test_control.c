@@ -5,6 +5,7 @@
 
 #include <check.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -286,6 +287,35 @@ START_TEST(test_large)
 }
 END_TEST
 
+/* From one process to the next: who connects meanwhile waits and is served by the second one. */
+START_TEST(test_handed_over)
+{
+    int fd = fcntl(control_fd(control), F_DUPFD_CLOEXEC, 3);
+    struct control *second = control_adopt(path, &fd, &EVENTS);
+    struct control *first = control;
+    ck_assert_ptr_nonnull(second);
+    ck_assert_int_eq(fd, -1);
+    int early = connect_client();
+    say(early, "status\n");
+    control = second;
+    turn(0); /* not yet */
+    expect(early, "", false);
+    ck_assert_int_eq(control_due(second), INT64_MAX);
+    control_leave(first);
+    ck_assert_int_eq(control_fd(first), -1);
+    control = first;
+    turn(0);
+    expect(early, "", false);
+    control_begin(second);
+    control_free(&first);
+    ck_assert_int_eq(access(path, F_OK), 0);
+    control = second;
+    turn(0);
+    expect(early, "ok\n{\"x\":\"yyy\"}\n", true);
+    fd_close(&early);
+}
+END_TEST
+
 START_TEST(test_refused)
 {
     struct buf reason = {0};
@@ -315,6 +345,7 @@ int main(void)
     tcase_add_test(tc, test_idle);
     tcase_add_test(tc, test_bounded);
     tcase_add_test(tc, test_large);
+    tcase_add_test(tc, test_handed_over);
     tcase_add_test(tc, test_refused);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);

@@ -67,6 +67,29 @@ START_TEST(test_life)
 }
 END_TEST
 
+/* The successor writes its pid; the file stays locked, and there, when the first one lets go. */
+START_TEST(test_handed_over)
+{
+    struct pidfile first;
+    struct pidfile second = {.fd = -1};
+    struct pidfile third;
+    struct buf reason = {0};
+    ck_assert_int_eq(pidfile_create(&first, path, &reason), 0);
+    int fd = fcntl(first.fd, F_DUPFD_CLOEXEC, 3);
+    ck_assert_int_eq(pidfile_adopt(&second, path, &fd), 0);
+    ck_assert_int_eq(fd, -1);
+    ck_assert_int_eq(pwrite(first.fd, "123456789\n", 10, 0), 10);
+    pidfile_leave(&first);
+    ck_assert_int_eq(pidfile_create(&third, path, &reason), -1);
+    ck_assert_ptr_nonnull(strstr(reason.data, "pid 123456789 "));
+    ck_assert_int_eq(pidfile_write(&second), 0);
+    expect_content();
+    pidfile_remove(&second);
+    ck_assert_int_eq(access(path, F_OK), -1);
+    buf_fini(&reason);
+}
+END_TEST
+
 /* What a dead master left is taken over, whatever stands in it. */
 START_TEST(test_left_behind)
 {
@@ -124,6 +147,7 @@ int main(void)
     TCase *tc = tcase_create("pidfile");
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, test_life);
+    tcase_add_test(tc, test_handed_over);
     tcase_add_test(tc, test_left_behind);
     tcase_add_test(tc, test_not_ours_any_more);
     tcase_add_test(tc, test_refused);

@@ -4,8 +4,11 @@
 #include "io/shared.h"
 
 #include <check.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,6 +32,55 @@ START_TEST(test_pages_are_zeroed)
     ck_assert_int_eq(atomic_load(&shared->database_condition), DATABASE_OK);
     ck_assert_int_eq(atomic_load(&shared->workers[SHARED_WORKERS_MAX - 1].phase), WORKER_FREE);
     ck_assert_uint_eq(atomic_load(&shared->keys[SHARED_KEYS_MAX - 1].id), 0);
+}
+END_TEST
+
+/* A second mapping sees what the first one writes, also after the descriptor is closed. */
+START_TEST(test_passed_on)
+{
+    int fd;
+    struct shared *first = shared_make(&fd);
+    struct shared *second;
+
+    ck_assert_ptr_nonnull(first);
+    ck_assert_int_ne(fcntl(fd, F_GETFD) & FD_CLOEXEC, 0);
+    second = shared_map(fd);
+    ck_assert_ptr_nonnull(second);
+    close(fd);
+    atomic_store(&first->key_generation, 42);
+    ck_assert_uint_eq(atomic_load(&second->key_generation), 42);
+    shared_free(&first);
+    shared_free(&second);
+}
+END_TEST
+
+/* Pages of another version are refused, whatever differs. */
+START_TEST(test_other_layout)
+{
+    int fd;
+    struct shared *pages = shared_make(&fd);
+
+    ck_assert_ptr_nonnull(pages);
+    pages->layout = SHARED_LAYOUT + 1;
+    ck_assert_ptr_null(shared_map(fd));
+    ck_assert_int_eq(errno, EPROTO);
+    pages->layout = SHARED_LAYOUT;
+    pages->size--;
+    ck_assert_ptr_null(shared_map(fd));
+    ck_assert_int_eq(errno, EPROTO);
+    /* No process can take pages away from the others. */
+    ck_assert_int_eq(ftruncate(fd, 4096), -1);
+    shared_free(&pages);
+    close(fd);
+
+    fd = memfd_create("small", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    ck_assert_int_eq(ftruncate(fd, 4096), 0);
+    ck_assert_int_eq(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+    ck_assert_ptr_null(shared_map(fd));
+    ck_assert_int_eq(errno, EPROTO);
+    close(fd);
+    ck_assert_ptr_null(shared_map(-1));
+    ck_assert_int_eq(errno, EBADF);
 }
 END_TEST
 
@@ -236,6 +288,8 @@ int main(void)
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, test_pages_are_zeroed);
+    tcase_add_test(tcase, test_passed_on);
+    tcase_add_test(tcase, test_other_layout);
     tcase_add_test(tcase, test_slot_belongs_to_both_names);
     tcase_add_test(tcase, test_slots_come_to_an_end);
     tcase_add_loop_test(tcase, test_marks_merge, 0, (int)(sizeof(marks) / sizeof(marks[0])));

@@ -271,6 +271,30 @@ START_TEST(test_release_ends_it_for_all)
 }
 END_TEST
 
+/* Whoever has it too goes on listening, and the file of a unix socket stays. */
+START_TEST(test_leave)
+{
+    char name[128];
+    struct conf_listen l[] = {tcp("127.0.0.1:0", AF_INET, "127.0.0.1", 0), local(name, sizeof(name), "left")};
+    struct conf conf;
+    struct sockets set;
+    struct buf reason = {0};
+    conf_of(&conf, l, 2, NULL, 0);
+    ck_assert_int_eq(sockets_open(&set, &conf, NULL, &reason), 0);
+    int fds[2] = {dup(set.fds[0]), dup(set.fds[1])};
+    int port = port_of(fds[0]);
+    sockets_leave(&set);
+    ck_assert_uint_eq(set.count, 0);
+    ck_assert_int_eq(try_connect(&l[0], port), 0);
+    ck_assert_int_eq(try_connect(&l[1], 0), 0);
+    fd_close(&fds[0]);
+    fd_close(&fds[1]);
+    ck_assert_int_eq(try_connect(&l[0], port), ECONNREFUSED);
+    ck_assert_int_eq(unlink(name + 5), 0);
+    buf_fini(&reason);
+}
+END_TEST
+
 START_TEST(test_named_twice)
 {
     char name[128];
@@ -409,6 +433,7 @@ int main(void)
     tcase_add_test(tc, test_failure_keeps_current);
     tcase_add_test(tc, test_refuse_clients);
     tcase_add_test(tc, test_release_ends_it_for_all);
+    tcase_add_test(tc, test_leave);
     tcase_add_test(tc, test_named_twice);
     tcase_add_test(tc, test_unix_mode);
     tcase_add_test(tc, test_unix_stale);
