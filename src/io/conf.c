@@ -162,6 +162,7 @@ static void check_state_db(struct job *job)
     struct stat st;
     char *dir;
 
+    job->conf->state_db_line = given != NULL ? line : 0;
     if (given != NULL && strcmp(given->text, path) != 0)
         return; /* it was no path, and said so */
     dir = strndup(path, (size_t)(strrchr(path, '/') - path) + 1);

@@ -35,6 +35,7 @@ struct conf {
     unsigned workers; /* as configured: 0 = one per CPU this process may use */
     char *user;       /* "" = stay who we are */
     char *state_db;
+    unsigned state_db_line; /* where `file` names it; 0 = it does not */
     char *pid_file;
     char *control;
     char *user_agent;

@@ -354,6 +354,15 @@ static int bring_up(const char *path, int busy_ms, struct buf *reason)
     return code == SQLITE_OK ? 0 : -1;
 }
 
+int store_schema_check(const char *path, struct buf *reason)
+{
+    struct stat st;
+
+    if (lstat(path, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size == 0)
+        return 0; /* made anew, or conf has said what is wrong */
+    return examine(path, st.st_size, 0, reason) == REFUSED ? -1 : 0;
+}
+
 int store_schema_prepare(const char *path, uid_t owner, gid_t group, int busy_ms, char **damaged,
                          struct buf *reason)
 {

@@ -55,6 +55,12 @@ int store_schema_prepare(const char *path, uid_t owner, gid_t group, int busy_ms
                          struct buf *reason);
 
 /*
+ * Whether store_schema_prepare() would make the database at PATH ready, by looking only: what is not there,
+ * is empty or damaged it would make. 0, or -1 and *reason.
+ */
+int store_schema_check(const char *path, struct buf *reason);
+
+/*
  * Brings the rows in line with the configuration in one transaction: every configured key has a row with its
  * hint and position; rows of other keys get position NULL and keep their state. Writes nothing when nothing
  * differs. 0, or -1 and *reason.

@@ -32,10 +32,16 @@ int reload_open_log(const struct conf *conf, const struct child_user *user, bool
 
 int reload_prepare_store(const struct generation *g, int busy_ms, struct buf *reason)
 {
+    struct buf why = {0};
     char *damaged = NULL;
     uid_t owner = g->user.set ? g->user.uid : (uid_t)-1;
     gid_t group = g->user.set ? g->user.gid : (gid_t)-1;
-    int rc = store_schema_prepare(g->conf->state_db, owner, group, busy_ms, &damaged, reason);
+    if (g->conf->file != NULL && g->conf->state_db_line > 0)
+        buf_printf(&why, "%s:%u: ", g->conf->file, g->conf->state_db_line);
+    int rc = store_schema_prepare(g->conf->state_db, owner, group, busy_ms, &damaged, &why);
+    if (rc < 0)
+        buf_append(reason, why.data, why.len);
+    buf_fini(&why);
     if (damaged)
         log_error("the state database %s was damaged; it was moved to %s and is begun anew",
                   g->conf->state_db, damaged);

@@ -201,6 +201,30 @@ START_TEST(starts_that_fail)
 }
 END_TEST
 
+/* A database that is another program's, or a newer version's: refused with the line that names it, by -t too.
+ */
+START_TEST(unusable_database)
+{
+    char out[64];
+    char place[256];
+    struct run run;
+    struct bench b;
+
+    bench_open(&b, &SUITE_APIS[0], KEY0, NULL);
+    daemon_stop(&b.daemon);
+    daemon_sql(&b.daemon, _i < 2 ? "PRAGMA user_version = 99" : "ALTER TABLE key_state RENAME TO other", out,
+               sizeof(out));
+    run_program(&run, NULL, daemon_binary(), "-c", b.daemon.conf, _i % 2 ? "-t" : NULL, NULL);
+    snprintf(place, sizeof(place), "%s:", b.daemon.conf);
+    ck_assert_msg(run.status == 1, "status %d\n%s", run.status, run_err(&run));
+    const char *at = strstr(run_err(&run), place);
+    ck_assert_msg(at != NULL && at[strlen(place)] >= '1' && at[strlen(place)] <= '9', "%s", run_err(&run));
+    run_fini(&run);
+    daemon_fini(&b.daemon);
+    fake_stop(&b.fake);
+}
+END_TEST
+
 /* A damaged database is moved aside and begun anew. */
 START_TEST(damaged_database)
 {
@@ -230,6 +254,7 @@ int main(void)
     tcase_add_test(tc, effective_configuration);
     tcase_add_loop_test(tc, version_and_help, 0, 2);
     tcase_add_loop_test(tc, starts_that_fail, 0, 3);
+    tcase_add_loop_test(tc, unusable_database, 0, 4);
     tcase_add_loop_test(tc, damaged_database, 0, SUITE_API_COUNT);
     return suite_run(s);
 }
