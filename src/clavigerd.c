@@ -104,15 +104,13 @@ static int show(const struct conf *conf, bool dump)
     struct buf text = {0};
     struct buf reason = {0};
     int status = EXIT_SUCCESS;
+    conf_put_state_db_place(conf, &reason);
     if (store_schema_check(conf->state_db, &reason) < 0) {
-        if (conf->file != NULL && conf->state_db_line > 0)
-            fprintf(stderr, "%s:%u: ", conf->file, conf->state_db_line);
-        fprintf(stderr, "%s\n", reason.data != NULL ? reason.data : "out of memory");
-        status = EXIT_FAILURE;
+        fprintf(stderr, "%s\n", reason.failed ? "out of memory" : reason.data);
+        buf_fini(&reason);
+        return EXIT_FAILURE;
     }
     buf_fini(&reason);
-    if (status != EXIT_SUCCESS)
-        return status;
     if (dump)
         conf_print(conf, &text);
     else

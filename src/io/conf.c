@@ -320,3 +320,9 @@ unsigned conf_worker_count(const struct conf *conf)
         count = 1;
     return count > WORKERS_MAX ? WORKERS_MAX : count;
 }
+
+void conf_put_state_db_place(const struct conf *conf, struct buf *out)
+{
+    if (conf->file != NULL && conf->state_db_line > 0)
+        buf_printf(out, "%s:%u: ", conf->file, conf->state_db_line);
+}

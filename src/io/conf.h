@@ -88,6 +88,9 @@ void conf_free(struct conf **conf);
  * What is written can be read again, but for the keys. */
 void conf_print(const struct conf *conf, struct buf *out);
 
+/* Appends "FILE:LINE: " when the file names state_db: the begin of a message about it. */
+void conf_put_state_db_place(const struct conf *conf, struct buf *out);
+
 /* The number of workers to run: as configured, or one per CPU of this process's affinity mask; at least 1. */
 unsigned conf_worker_count(const struct conf *conf);
 

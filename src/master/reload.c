@@ -36,8 +36,7 @@ int reload_prepare_store(const struct generation *g, int busy_ms, struct buf *re
     char *damaged = NULL;
     uid_t owner = g->user.set ? g->user.uid : (uid_t)-1;
     gid_t group = g->user.set ? g->user.gid : (gid_t)-1;
-    if (g->conf->file != NULL && g->conf->state_db_line > 0)
-        buf_printf(&why, "%s:%u: ", g->conf->file, g->conf->state_db_line);
+    conf_put_state_db_place(g->conf, &why);
     int rc = store_schema_prepare(g->conf->state_db, owner, group, busy_ms, &damaged, &why);
     if (rc < 0)
         buf_append(reason, why.data, why.len);

@@ -71,6 +71,13 @@ static void on_head_due(struct loop_timer *timer)
 
 /* ---- a connection's life */
 
+bool connection_keep_open(struct connection *connection)
+{
+    if (connection->linger_fd < 0)
+        connection->linger_fd = dup(connection->fd);
+    return connection->linger_fd >= 0;
+}
+
 static void on_connection_event(struct loop_watch *watch, uint32_t events)
 {
     struct connection *connection = LOOP_OWNER(watch, struct connection, watch);

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #define READER_BLOCK (16 * 1024) /* bytes fetched at once for an answer of known length */
 #define READER_BLOCK_OPEN                                                                                    \
@@ -115,10 +114,8 @@ static enum MHD_Result queue_answer(struct exchange *exchange)
 /* Answers before the body was read: the library closes behind it, and the rest is read past it. */
 static enum MHD_Result queue_early(struct exchange *exchange)
 {
-    struct connection *connection = exchange->connection;
     exchange->close = true;
-    if (connection->linger_fd < 0)
-        connection->linger_fd = dup(connection->fd); /* without one the client may see a reset */
+    (void)connection_keep_open(exchange->connection); /* if not, the client may see a reset */
     return queue_answer(exchange);
 }
 

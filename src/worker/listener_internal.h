@@ -39,11 +39,10 @@ struct exchange_raw {
     bool begun;
     bool watching;
     bool chunked;
-    bool open_ended; /* its end is the connection's end */
-    bool ended;      /* all of it was fetched from the relay */
-    bool cut;        /* the upstream broke off */
-    bool finished;   /* nothing more is written */
-    bool broken;     /* and that was not the end */
+    bool ended;    /* all of it was fetched from the relay */
+    bool cut;      /* the upstream broke off */
+    bool finished; /* nothing more is written */
+    bool broken;   /* and that was not the end */
 };
 
 /* A request and its answer. */
@@ -101,6 +100,10 @@ struct listener {
 /* A head has begun to come, or may: its clock runs, if it does not yet. */
 void connection_await_head(struct connection *connection);
 
+/* Takes a second descriptor, by which the connection lingers when the library has closed it. false = none is
+ * left. */
+bool connection_keep_open(struct connection *connection);
+
 /* After an answer: a listener that drains has no use for the connection any more. */
 void listener_end_idle_soon(struct listener *listener);
 
@@ -129,6 +132,9 @@ void exchange_on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls
 /* Makes the client see a reset instead of an end. */
 void exchange_reset_client(const struct exchange *exchange);
 
+/* Lets the library go on with it if it waits. */
+void exchange_resume(struct exchange *exchange);
+
 /* ---- listener_raw.c */
 
 /* Writes the relay's answer past the library; called when it is there and the body is not read yet. */
@@ -138,10 +144,5 @@ void exchange_raw_begin(struct exchange *exchange);
 void exchange_raw_pump(struct exchange *exchange);
 
 void exchange_raw_fini(struct exchange *exchange);
-
-/* ---- listener_exchange.c */
-
-/* Lets the library go on with it if it waits. */
-void exchange_resume(struct exchange *exchange);
 
 #endif

@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #define PIECE_BYTES (16 * 1024)
 
@@ -36,7 +35,7 @@ static void stop_writing(struct exchange *exchange)
 /* An end that does not look like one. */
 static void break_off(struct exchange *exchange)
 {
-    if (exchange->raw.open_ended)
+    if (exchange->open_ended)
         exchange_reset_client(exchange);
     exchange->raw.broken = true;
     stop_writing(exchange);
@@ -136,7 +135,7 @@ static void write_head(struct exchange *exchange, const struct relay_answer *ans
     struct exchange_raw *raw = &exchange->raw;
     bool open = answer->content_length < 0 && !answer->bodiless && answer->status != MHD_HTTP_NO_CONTENT;
     raw->chunked = open && !exchange->http10;
-    raw->open_ended = open && exchange->http10;
+    exchange->open_ended = open && exchange->http10;
     buf_printf(&raw->out, "HTTP/1.1 %d %s\r\n", answer->status,
                MHD_get_reason_phrase_for((unsigned)answer->status));
     for (size_t i = 0; i < answer->headers->count; i++)
@@ -150,16 +149,13 @@ static void write_head(struct exchange *exchange, const struct relay_answer *ans
 
 void exchange_raw_begin(struct exchange *exchange)
 {
-    struct connection *connection = exchange->connection;
     struct relay_answer answer;
     if (exchange->raw.begun || !relay_answer(exchange->relay, &answer))
         return;
     exchange->raw.begun = true;
     exchange->raw.watch.fn = on_writable;
     exchange->raw.watch.fd = -1;
-    if (connection->linger_fd < 0)
-        connection->linger_fd = dup(connection->fd);
-    if (connection->linger_fd < 0) {
+    if (!connection_keep_open(exchange->connection)) {
         break_off(exchange);
         return;
     }
