@@ -4,7 +4,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 
 status=0
-for file in $(find src tests/unit tests/e2e -name '*.[ch]' | sort); do
+for file in $(find src tests/unit tests/e2e tests/bench -name '*.[ch]' | sort); do
     case $file in
         # A test program's one source is implied by its name.
         tests/*/test_*.c) name=${file%.c} ;;
@@ -15,7 +15,7 @@ for file in $(find src tests/unit tests/e2e -name '*.[ch]' | sort); do
         status=1
     fi
 done
-for script in tests/lint/*.sh tools/*.sh man/*.in; do
+for script in tests/bench/*.sh tests/lint/*.sh tools/*.sh man/*.in; do
     if ! tr -s ' \t\\' '\n' <Makefile.am | grep -qxF "$script"; then
         echo "sources: Makefile.am does not name $script" >&2
         status=1
