@@ -1,17 +1,16 @@
 /*
- * upstream: libcurl's multi handle inside the worker's loop: sockets, the timer, what is done, timeouts, and
- * the pool of handles. Called by the relay through its environment and by the worker's turn.
+ * upstream: libcurl's multi handle inside the worker's loop: the timer, what is done, timeouts, and the pool
+ * of handles. Called by the relay through its environment and by the worker's turn.
  */
 #include "worker/upstream_internal.h"
 
-#include "base/log.h"
+#include "base/recycle.h"
 #include "base/secret.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 
 #define IDLE_HANDLES_MAX 256 /* per provider */
 #define LOOKS            8   /* at an upload's progress, within header_timeout */
@@ -27,15 +26,10 @@ struct upstream {
     CURLM *multi;
     struct loop_timer timer; /* the library's */
     bool kick;               /* the library wants to be called at once */
-    bool progress;           /* something happened since the last turn */
+    struct upstream_sockets sockets;
     struct attempt *active;
     struct attempt *resume; /* to be resumed in the next turn */
     struct idle_list *idle; /* per provider */
-};
-
-struct socket_watch {
-    struct loop_watch watch;
-    struct upstream *upstream;
 };
 
 struct loop *upstream_loop(const struct upstream *upstream)
@@ -43,60 +37,12 @@ struct loop *upstream_loop(const struct upstream *upstream)
     return upstream->loop;
 }
 
-/* ---- the library's sockets and timer */
-
-static void on_socket_event(struct loop_watch *watch, uint32_t events)
+struct upstream_sockets *upstream_sockets(struct upstream *upstream)
 {
-    struct upstream *upstream = LOOP_OWNER(watch, struct socket_watch, watch)->upstream;
-    int mask = 0;
-    int running;
-    if (events & (EPOLLIN | EPOLLHUP))
-        mask |= CURL_CSELECT_IN;
-    if (events & EPOLLOUT)
-        mask |= CURL_CSELECT_OUT;
-    if (events & EPOLLERR)
-        mask |= CURL_CSELECT_ERR;
-    upstream->progress = true;
-    (void)curl_multi_socket_action(upstream->multi, watch->fd, mask, &running);
+    return &upstream->sockets;
 }
 
-/* It always says 0: anything else ends every transfer of the worker. A transfer whose socket cannot be
- * watched runs into its own timeout. */
-static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
-{
-    struct upstream *upstream = arg;
-    struct socket_watch *socket = socket_arg;
-    (void)easy;
-    if (what == CURL_POLL_REMOVE) {
-        if (socket != NULL) {
-            loop_watch_remove(upstream->loop, &socket->watch);
-            free(socket);
-            (void)curl_multi_assign(upstream->multi, fd, NULL);
-        }
-        return 0;
-    }
-    uint32_t events = 0;
-    if (what == CURL_POLL_IN || what == CURL_POLL_INOUT)
-        events |= EPOLLIN;
-    if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
-        events |= EPOLLOUT;
-    if (socket != NULL) {
-        (void)loop_watch_change(upstream->loop, &socket->watch, events);
-        return 0;
-    }
-    socket = calloc(1, sizeof *socket);
-    if (socket == NULL)
-        return 0;
-    socket->upstream = upstream;
-    socket->watch.fn = on_socket_event;
-    if (loop_watch_add(upstream->loop, &socket->watch, fd, events) != 0) {
-        log_error("a connection to a provider cannot be watched: %s", strerror(errno));
-        free(socket);
-        return 0;
-    }
-    (void)curl_multi_assign(upstream->multi, fd, socket);
-    return 0;
-}
+/* ---- the library's timer */
 
 static void on_library_timer_due(struct loop_timer *timer)
 {
@@ -259,7 +205,7 @@ static void on_attempt_timer(struct loop_timer *timer)
     if (now_ms - attempt->active_ms >= limit_ms) {
         report(attempt, UPSTREAM_TIMEOUT,
                head ? "no byte of its answer within idle_timeout" : "no answer within header_timeout");
-        upstream->progress = true;
+        upstream->sockets.progress = true;
         return;
     }
     (void)loop_timer_set(upstream->loop, timer, next_look(attempt, now_ms, limit_ms));
@@ -354,10 +300,10 @@ void upstream_discard(struct attempt **attempt)
 
 bool upstream_turn(struct upstream *upstream)
 {
-    bool progress = upstream->progress;
+    bool progress = upstream->sockets.progress;
     int running;
     int left;
-    upstream->progress = false;
+    upstream->sockets.progress = false;
     while (upstream->resume != NULL) {
         struct attempt *attempt = upstream->resume;
         upstream->resume = attempt->next;
@@ -393,14 +339,17 @@ struct upstream *upstream_new(struct loop *loop, const struct provider_list *pro
     upstream->providers = providers;
     upstream->timer.fn = on_library_timer_due;
     upstream->idle = calloc(providers->count + 1, sizeof *upstream->idle);
-    if (upstream->idle == NULL || curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK ||
+    /* A request costs the library some fifty allocations, nearly all of the same few sizes. */
+    recycle_begin();
+    if (upstream->idle == NULL ||
+        curl_global_init_mem(CURL_GLOBAL_DEFAULT, recycle_malloc, recycle_free, recycle_realloc,
+                             recycle_strdup, recycle_calloc) != CURLE_OK ||
         (upstream->multi = curl_multi_init()) == NULL) {
         free(upstream->idle);
         free(upstream);
         return NULL;
     }
-    (void)curl_multi_setopt(upstream->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-    (void)curl_multi_setopt(upstream->multi, CURLMOPT_SOCKETDATA, upstream);
+    upstream_sockets_init(&upstream->sockets, loop, upstream->multi);
     (void)curl_multi_setopt(upstream->multi, CURLMOPT_TIMERFUNCTION, on_library_timer);
     (void)curl_multi_setopt(upstream->multi, CURLMOPT_TIMERDATA, upstream);
     (void)curl_multi_setopt(upstream->multi, CURLMOPT_MAXCONNECTS, max_connections);
@@ -421,9 +370,11 @@ void upstream_free(struct upstream **upstream)
             u->idle[i].first = attempt->next;
             destroy(attempt);
         }
-    (void)curl_multi_cleanup(u->multi); /* closes the idle connections through on_socket() */
+    (void)curl_multi_cleanup(u->multi); /* closes the idle connections */
+    upstream_sockets_fini(&u->sockets);
     loop_timer_cancel(u->loop, &u->timer);
     curl_global_cleanup();
+    recycle_end();
     free(u->idle);
     free(u);
     *upstream = NULL;

@@ -116,7 +116,7 @@ CURL *upstream_attempt_handle(struct attempt *attempt)
     CURL *easy = curl_easy_init();
     if (easy == NULL)
         return NULL;
-    CURLcode bad = CURLE_OK;
+    CURLcode bad = upstream_sockets_use(upstream_sockets(attempt->upstream), easy);
 #define SET(option, value) bad = bad != CURLE_OK ? bad : curl_easy_setopt(easy, option, value)
     SET(CURLOPT_PRIVATE, attempt);
     SET(CURLOPT_ERRORBUFFER, attempt->error);

@@ -1,6 +1,6 @@
 /*
- * upstream_internal: what upstream.c (the multi handle and its loop) and upstream_attempt.c (one request's
- * options and callbacks) share. For those two only.
+ * upstream_internal: what upstream.c (the multi handle and its loop), upstream_socket.c (its sockets) and
+ * upstream_attempt.c (one request's options and callbacks) share. For those only.
  */
 #ifndef CLAVIGER_WORKER_UPSTREAM_INTERNAL_H
 #define CLAVIGER_WORKER_UPSTREAM_INTERNAL_H
@@ -42,8 +42,31 @@ struct attempt {
     char error[CURL_ERROR_SIZE];
 };
 
+/* The sockets of a multi handle. */
+struct socket_watch;
+struct upstream_sockets {
+    struct loop *loop;
+    CURLM *multi;
+    bool progress;                /* something happened since it was cleared */
+    struct socket_watch **opened; /* by descriptor: those that are open */
+    size_t opened_size;
+};
+
 /* The loop that the attempts live in. */
 struct loop *upstream_loop(const struct upstream *upstream);
+
+struct upstream_sockets *upstream_sockets(struct upstream *upstream);
+
+/* ---- upstream_socket.c */
+
+/* Sockets must stay where it is for as long as the multi handle lives; fini after curl_multi_cleanup(). */
+void upstream_sockets_init(struct upstream_sockets *sockets, struct loop *loop, CURLM *multi);
+void upstream_sockets_fini(struct upstream_sockets *sockets);
+
+/* Has a handle's connections opened and closed here. */
+CURLcode upstream_sockets_use(struct upstream_sockets *sockets, CURL *easy);
+
+/* ---- upstream_attempt.c */
 
 /* A handle with everything that does not change from request to request. NULL when out of memory. */
 CURL *upstream_attempt_handle(struct attempt *attempt);
