@@ -54,15 +54,28 @@ static enum step_result step_receive(struct relay *relay)
     return STEP_AGAIN;
 }
 
+/* What is known of the keys is brought up to date once for all relays that walk in one go: each of them was
+ * received before that. */
+static const struct store_clock *refresh(struct relays *relays)
+{
+    if (!relays->fresh) {
+        relays->env.clock(relays->env.clock_arg, &relays->now);
+        relays->env.refresh(relays->env.store, &relays->now);
+        relays->fresh = true;
+    }
+    return &relays->now;
+}
+
 static enum step_result step_walk(struct relay *relay)
 {
-    const struct relay_env *env = &relay->relays->env;
-    struct store_clock now;
-    env->clock(env->clock_arg, &now);
-    env->refresh(env->store, &now);
-    long next = walk_next(&relay->walk, now.mono_ms);
+    if (relay->in_call) {
+        relay_wake(relay);
+        return STEP_WAIT;
+    }
+    const struct store_clock *now = refresh(relay->relays);
+    long next = walk_next(&relay->walk, now->mono_ms);
     if (next < 0) {
-        relay_reply_exhausted(relay, now.mono_ms);
+        relay_reply_exhausted(relay, now->mono_ms);
     } else {
         relay->key = next;
         relay->step = RELAY_SEND;
@@ -167,6 +180,7 @@ static void drive(struct relay *relay)
 bool relays_run(struct relays *relays)
 {
     bool any = false;
+    relays->fresh = false;
     while (relays->ready_first != NULL) {
         struct relay *relay = relays->ready_first;
         relays->ready_first = relay->next_ready;

@@ -5,7 +5,8 @@
  * them.
  *
  * The client side (listener) calls relay_*(); the relay calls back through relay_client. Callbacks are made
- * only from relay_run() and never from inside a relay_*() call that the client side makes.
+ * only from relays_run() and never from inside a relay_*() call that the client side makes; a walk through a
+ * pool takes place in relays_run() too.
  */
 #ifndef CLAVIGER_WORKER_RELAY_H
 #define CLAVIGER_WORKER_RELAY_H

@@ -82,6 +82,8 @@ struct relays {
     uint64_t id_next;
     struct relay *ready_first;
     struct relay *ready_last;
+    bool fresh;             /* in this run the keys' states were read already, at: */
+    struct store_clock now; /* (only then) */
 };
 
 /* Puts it into the list that relays_run() works through. */

@@ -107,8 +107,8 @@ static bool turn(void *arg)
     atomic_store_explicit(&worker->slot->beat_ms, loop_now(worker->loop), memory_order_relaxed);
     for (int round = 0; any && round < TURN_ROUNDS; round++) {
         any = upstream_turn(worker->upstream);
-        any |= relays_run(worker->relays);
         any |= listener_turn(worker->listener);
+        any |= relays_run(worker->relays);
     }
     write_out(worker);
     if (worker->draining && listener_connections(worker->listener) == 0)

@@ -225,6 +225,15 @@ static struct relay *begin(const char *method, const char *target, int64_t lengt
     return relay;
 }
 
+/* The walk begins in the turn. */
+static void end_body(struct relay *relay)
+{
+    int starts = world.starts;
+    relay_body_end(relay);
+    ck_assert_int_eq(world.starts, starts);
+    (void)relays_run(world.relays);
+}
+
 static void finish(struct relay **relay, bool complete)
 {
     relay_finish(relay, complete);
@@ -276,7 +285,7 @@ START_TEST(whole_short_answer)
 {
     struct relay *relay = begin("GET", "/openai/v1/x?q", -1, NULL);
     ck_assert(!relay_answered(relay));
-    relay_body_end(relay);
+    end_body(relay);
     ck_assert_int_eq(world.starts, 1);
     ck_assert_int_eq(world.refreshes, 1);
     ck_assert_str_eq(world.request.target, "/base/v1/x?q");
@@ -309,7 +318,7 @@ START_TEST(fails_over_twice)
     struct relay *relay = begin("POST", "/openai/x", 4, "Bearer claviger");
     ck_assert_uint_eq(relay_body(relay, "body", 4), 4);
     ck_assert_int_eq(world.starts, 0);
-    relay_body_end(relay);
+    end_body(relay);
     head(429, "Retry-After", "5");
     ck_assert_int_eq(world.marks, 1);
     ck_assert_int_eq(world.cooldown_ms, 5000);
@@ -343,7 +352,7 @@ START_TEST(exhausted_after_the_last)
 {
     static const char *const seconds[] = {"5", "3", "10"};
     struct relay *relay = begin("GET", "/openai/x", -1, NULL);
-    relay_body_end(relay);
+    end_body(relay);
     for (int i = 0; i < 3; i++) {
         head(429, "Retry-After", seconds[i]);
         done(UPSTREAM_COMPLETE, NULL);
@@ -357,15 +366,40 @@ START_TEST(exhausted_after_the_last)
 }
 END_TEST
 
+/* Each sees what was marked before it, but those of one turn are content with one look. */
+START_TEST(one_look_at_the_keys_a_turn)
+{
+    struct relay *relays[3];
+    for (int i = 0; i < 3; i++)
+        world.pool.states[i].permanent = true;
+    for (int i = 0; i < 2; i++) {
+        relays[i] = begin("GET", "/openai/x", -1, NULL);
+        relay_body_end(relays[i]);
+        ck_assert(!relay_answered(relays[i]));
+    }
+    ck_assert_int_eq(world.refreshes, 0);
+    ck_assert(relays_run(world.relays));
+    ck_assert_int_eq(world.refreshes, 1);
+    relays[2] = begin("GET", "/openai/x", -1, NULL);
+    end_body(relays[2]);
+    ck_assert_int_eq(world.refreshes, 2);
+    for (int i = 0; i < 3; i++) {
+        expect_error(relays[i], 502, "keys_rejected", "openai");
+        relay_finish(&relays[i], true);
+    }
+    header_list_fini(&request_headers);
+}
+END_TEST
+
 START_TEST(exhausted_at_the_start)
 {
     for (int i = 0; i < 3; i++)
         world.pool.states[i].permanent = true;
     struct relay *relay = begin("GET", "/openai/x", -1, NULL);
-    relay_body_end(relay);
+    end_body(relay);
     ck_assert_int_eq(world.starts, 0);
-    ck_assert(relay_answered(relay)); /* seen without a callback */
-    ck_assert_int_eq(world.answers, 0);
+    ck_assert(relay_answered(relay));
+    ck_assert_int_eq(world.answers, 1);
     expect_error(relay, 502, "keys_rejected", "openai");
     ck_assert_ptr_null(header_find(answer_of(relay).headers, "Retry-After"));
     finish(&relay, true);
@@ -400,7 +434,7 @@ START_TEST(what_a_status_does)
 {
     world.provider.on_401 = world.provider.on_403 = actions[_i].action;
     struct relay *relay = begin("GET", "/openai/x", -1, NULL);
-    relay_body_end(relay);
+    end_body(relay);
     head(actions[_i].status, "Retry-After", "7");
     done(UPSTREAM_COMPLETE, NULL);
     relays_run(world.relays);
@@ -422,7 +456,7 @@ START_TEST(byok_marks_nothing)
     ck_assert_int_eq(world.starts, 1); /* before the body's end */
     ck_assert_int_eq(world.request.body, UPSTREAM_BODY_STREAM);
     ck_assert_ptr_null(world.request.key);
-    relay_body_end(relay);
+    end_body(relay);
     head(statuses[_i], "X-Claviger-Error", "forged");
     ck_assert(body("as it came", 10));
     done(UPSTREAM_COMPLETE, NULL);
@@ -442,7 +476,7 @@ END_TEST
 START_TEST(failure_before_the_commit)
 {
     struct relay *relay = begin("GET", "/openai/x", -1, NULL);
-    relay_body_end(relay);
+    end_body(relay);
     if (_i >= 2) /* its head came in the same turn */
         head(200, NULL, NULL);
     done(_i % 2 ? UPSTREAM_TIMEOUT : UPSTREAM_FAILED, "it went away");
@@ -460,7 +494,7 @@ START_TEST(failure_behind_the_commit)
 {
     char out[64];
     struct relay *relay = begin("GET", "/openai/x", -1, NULL);
-    relay_body_end(relay);
+    end_body(relay);
     head(200, NULL, NULL);
     ck_assert(body("half", 4));
     relays_run(world.relays);
@@ -479,7 +513,7 @@ START_TEST(no_memory_for_an_attempt)
 {
     world.refuse_start = true;
     struct relay *relay = begin("GET", "/openai/x", -1, NULL);
-    relay_body_end(relay);
+    end_body(relay);
     expect_error(relay, 500, "internal_error", "memory");
     finish(&relay, true);
 }
@@ -488,7 +522,7 @@ END_TEST
 START_TEST(client_leaves_while_waiting)
 {
     struct relay *relay = begin("GET", "/openai/x", -1, NULL);
-    relay_body_end(relay);
+    end_body(relay);
     finish(&relay, false);
     ck_assert_int_eq(world.aborts, 1);
     ck_assert_int_eq(world.logged_status, 499);
@@ -499,7 +533,7 @@ END_TEST
 START_TEST(client_leaves_between_two_attempts)
 {
     struct relay *relay = begin("GET", "/openai/x", -1, NULL);
-    relay_body_end(relay);
+    end_body(relay);
     head(429, NULL, NULL);
     finish(&relay, false); /* it was in the list of those with something to do */
     ck_assert(!relays_run(world.relays));
@@ -536,7 +570,7 @@ START_TEST(refused_at_the_door)
     ck_assert(!relay_wants_body(relay));
     expect_error(relay, refusals[_i].status, refusals[_i].code, refusals[_i].text);
     ck_assert_uint_eq(relay_body(relay, "rest", 4), 4); /* thrown away */
-    relay_body_end(relay);
+    end_body(relay);
     ck_assert_int_eq(world.starts, 0);
     finish(&relay, true);
     ck_assert_str_eq(world.logged_error, refusals[_i].code);
@@ -569,7 +603,7 @@ START_TEST(slow_client_holds_the_upstream)
     char out[8192];
     size_t taken = 0;
     struct relay *relay = begin("GET", "/openai/x", -1, NULL);
-    relay_body_end(relay);
+    end_body(relay);
     head(200, NULL, NULL);
     relays_run(world.relays);
     while (body(block, sizeof block))
@@ -593,7 +627,7 @@ START_TEST(reader_is_called_when_bytes_come)
 {
     char out[16];
     struct relay *relay = begin("GET", "/openai/x", -1, NULL);
-    relay_body_end(relay);
+    end_body(relay);
     head(200, NULL, NULL);
     relays_run(world.relays);
     ck_assert_int_eq(relay_read(relay, out, sizeof out), RELAY_READ_WAIT);
@@ -630,7 +664,7 @@ START_TEST(slow_upstream_holds_the_client)
     ck_assert_int_eq(world.writables, 1);
     ck_assert_uint_eq(sent, RELAY_UPLOAD_MAX / 2);
     ck_assert_uint_eq(relay_body(relay, block, 1000), 1000);
-    relay_body_end(relay);
+    end_body(relay);
     while (sent < RELAY_UPLOAD_MAX + 1000)
         sent += (size_t)world.events.upload(world.arg, out, sizeof out);
     ck_assert_int_eq(world.events.upload(world.arg, out, sizeof out), 0);
@@ -650,7 +684,7 @@ START_TEST(upload_waits_for_the_client)
     ck_assert_uint_eq(relay_body(relay, "half", 4), 4);
     ck_assert_int_eq(world.resumes, 1);
     ck_assert_int_eq(world.events.upload(world.arg, out, sizeof out), 4);
-    relay_body_end(relay);
+    end_body(relay);
     ck_assert_int_eq(world.events.upload(world.arg, out, sizeof out), 0);
     finish(&relay, false);
 }
@@ -667,7 +701,7 @@ START_TEST(early_answer_frees_a_held_client)
     ck_assert_int_eq(world.answers, 1);
     ck_assert_int_eq(world.writables, 1);
     ck_assert_uint_eq(relay_body(relay, block, sizeof block), sizeof block);
-    relay_body_end(relay);
+    end_body(relay);
     ck_assert_int_eq(answer_of(relay).status, 413);
     finish(&relay, true);
 }
@@ -681,6 +715,7 @@ int main(void)
     tcase_add_test(tcase, whole_short_answer);
     tcase_add_test(tcase, fails_over_twice);
     tcase_add_test(tcase, exhausted_after_the_last);
+    tcase_add_test(tcase, one_look_at_the_keys_a_turn);
     tcase_add_test(tcase, exhausted_at_the_start);
     tcase_add_loop_test(tcase, what_a_status_does, 0, COUNT(actions));
     tcase_add_loop_test(tcase, byok_marks_nothing, 0, 4);
