@@ -16,9 +16,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define ACCEPT_BATCH     8           /* connections taken at one event: the other workers want some too */
-#define ACCEPT_RETRY_MS  100         /* after accept() failed for want of something */
-#define TICK_MS          500         /* how often the library looks at its own timeouts */
+#define ACCEPT_BATCH     8   /* connections taken at one event: the other workers want some too */
+#define ACCEPT_RETRY_MS  100 /* after accept() failed for want of something */
+#define TICK_MS          500 /* how often the library looks at its own timeouts */
+#define DRY_ROUNDS       1   /* of the library without progress; then it most likely has nothing to do */
+#define LOOK_MS          10  /* until it is asked again all the same */
 #define POOL_EXTRA_BYTES (16 * 1024) /* beside a request's head: its fields' table, and the answer's head */
 
 /* ---- heads that are awaited */
@@ -262,15 +264,36 @@ static void on_tick(struct loop_timer *timer)
     (void)loop_timer_set(listener->loop, timer, loop_now(listener->loop) + TICK_MS);
 }
 
+static void on_look(struct loop_timer *timer)
+{
+    LOOP_OWNER(timer, struct listener, look_timer)->pending = true;
+}
+
+/* The library says that it has work at once. While exchanges wait open (listener_exchange.c) it always says
+ * so: then it has some after a round with progress, and for a few rounds more, in which it may send what it
+ * was given before; for anything that does not fit into this, it is asked again a little later. */
+static void look_for_work(struct listener *listener)
+{
+    if (listener->open_waits == 0 || listener->progress)
+        listener->dry_rounds = 0;
+    else
+        listener->dry_rounds++;
+    if (listener->dry_rounds <= DRY_ROUNDS)
+        listener->pending = true;
+    else if (listener->look_timer.index == 0)
+        (void)loop_timer_set(listener->loop, &listener->look_timer, loop_now(listener->loop) + LOOK_MS);
+}
+
 bool listener_turn(struct listener *listener)
 {
     MHD_UNSIGNED_LONG_LONG timeout_ms;
     if (!listener->pending)
         return false;
     listener->pending = false;
+    listener->progress = false;
     (void)MHD_run(listener->daemon);
     if (MHD_get_timeout(listener->daemon, &timeout_ms) == MHD_YES && timeout_ms == 0)
-        listener->pending = true;
+        look_for_work(listener);
     return true;
 }
 
@@ -380,6 +403,7 @@ struct listener *listener_new(const struct listener_options *options)
     listener->head_timer.fn = on_head_due;
     listener->accept_timer.fn = on_accept_retry;
     listener->drain_timer.fn = end_idle;
+    listener->look_timer.fn = on_look;
     listener->daemon_watch.fd = -1;
     listener->lingers = lingers_new(options->loop);
     listener->listens = calloc(listener->listen_count + 1, sizeof *listener->listens);
@@ -408,6 +432,7 @@ void listener_free(struct listener **listener)
     loop_timer_cancel(l->loop, &l->tick);
     loop_timer_cancel(l->loop, &l->accept_timer);
     loop_timer_cancel(l->loop, &l->drain_timer);
+    loop_timer_cancel(l->loop, &l->look_timer);
     if (l->daemon != NULL) {
         /* The library must not be stopped with a connection suspended. */
         for (struct connection *connection = l->connections; connection != NULL;

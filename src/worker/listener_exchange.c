@@ -17,14 +17,54 @@
 #define READER_BLOCK_OPEN                                                                                    \
     4096 /* for one of unknown length to an HTTP/1.0 client; others use the connection's pool */
 
+/*
+ * To suspend a connection and to resume it costs four system calls, and an answer that comes at once pays
+ * them for nothing. Of libmicrohttpd 0.9.75 it is known that a connection whose request is complete, and
+ * whose handler neither queued an answer nor suspended, is just asked again in every round; meanwhile the
+ * library says that it has work at once (MHD_get_timeout() is 0), which listener_turn() has to see through.
+ * Other versions suspend.
+ */
+#ifndef OPEN_WAITS
+#define OPEN_WAITS (MHD_VERSION >= 0x00097500 && MHD_VERSION < 0x00097600)
+#endif
+#define OPEN_WAITS_MAX 128 /* each is asked in every round */
+#define OPEN_WAIT_MS   20  /* an answer that takes longer is no short one: under client_timeout in any case */
+
 static void wait_for_relay(struct exchange *exchange)
 {
     exchange->suspended = true;
     MHD_suspend_connection(exchange->mhd);
 }
 
+static void end_open_wait(struct exchange *exchange)
+{
+    if (exchange->open_wait)
+        exchange->connection->listener->open_waits--;
+    exchange->open_wait = false;
+}
+
+/* The request is complete, its answer is not there yet. */
+static void wait_for_answer(struct exchange *exchange)
+{
+    struct listener *listener = exchange->connection->listener;
+    int64_t now_ms = loop_now(listener->loop);
+    if (exchange->open_wait) {
+        if (now_ms - exchange->open_wait_since_ms < OPEN_WAIT_MS)
+            return;
+        end_open_wait(exchange);
+    } else if (OPEN_WAITS && !exchange->raw.begun && listener->open_waits < OPEN_WAITS_MAX) {
+        exchange->open_wait = true;
+        exchange->open_wait_since_ms = now_ms;
+        listener->open_waits++;
+        return;
+    }
+    wait_for_relay(exchange);
+}
+
 void exchange_resume(struct exchange *exchange)
 {
+    if (exchange->open_wait)
+        exchange->connection->listener->pending = true; /* it is asked in the next round */
     if (!exchange->suspended)
         return;
     exchange->suspended = false;
@@ -45,6 +85,7 @@ static ssize_t read_answer(void *cls, uint64_t at, char *out, size_t max)
 {
     struct exchange *exchange = cls;
     (void)at;
+    exchange->connection->listener->progress = true;
     if (exchange->connection->left)
         return MHD_CONTENT_READER_END_WITH_ERROR;
     ssize_t got = relay_read(exchange->relay, out, max);
@@ -174,6 +215,7 @@ void *exchange_on_target(void *cls, const char *target, struct MHD_Connection *m
         arena_strndup(&exchange->arena, target != NULL ? target : "", target != NULL ? strlen(target) : 0);
     exchange->target_end = target != NULL ? target + strlen(target) : NULL;
     connection->exchange = exchange;
+    connection->listener->progress = true;
     connection_await_head(connection); /* so far only its first line came */
     return exchange;
 }
@@ -276,6 +318,8 @@ enum MHD_Result exchange_on_request(void *cls, struct MHD_Connection *mhd, const
     (void)cls, (void)mhd, (void)url;
     if (exchange == NULL)
         return MHD_NO;
+    if (!exchange->open_wait)
+        exchange->connection->listener->progress = true;
     if (!exchange->begun)
         return begin(exchange, method, version);
     if (*data_len > 0)
@@ -287,9 +331,12 @@ enum MHD_Result exchange_on_request(void *cls, struct MHD_Connection *mhd, const
     }
     if (exchange->connection->left || exchange->raw.finished)
         return MHD_NO;
-    if (relay_answered(exchange->relay) && !exchange->raw.begun)
+    if (relay_answered(exchange->relay) && !exchange->raw.begun) {
+        exchange->connection->listener->progress = true;
+        end_open_wait(exchange);
         return queue_answer(exchange);
-    wait_for_relay(exchange);
+    }
+    wait_for_answer(exchange);
     return MHD_YES;
 }
 
@@ -302,6 +349,8 @@ void exchange_on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls
         return;
     struct connection *connection = exchange->connection;
     *con_cls = NULL;
+    connection->listener->progress = true;
+    end_open_wait(exchange);
     loop_timer_cancel(connection->listener->loop, &exchange->discard_timer);
     bool complete = (code == MHD_REQUEST_TERMINATED_COMPLETED_OK && exchange->queued) ||
                     (exchange->raw.finished && !exchange->raw.broken);

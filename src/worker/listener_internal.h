@@ -63,7 +63,9 @@ struct exchange {
     bool head;       /* HEAD: no body goes out whatever there is of it */
     bool open_ended; /* the answer's end is the connection's end */
     bool suspended;
-    bool queued; /* the library has the answer */
+    bool open_wait;             /* waits for its answer without being suspended */
+    int64_t open_wait_since_ms; /* (then) */
+    bool queued;                /* the library has the answer */
     struct exchange_raw raw;
 };
 
@@ -90,6 +92,10 @@ struct listener {
     struct connection *head_first;
     struct connection *head_last;
     struct connection *accepting; /* handed to the library right now */
+    size_t open_waits;            /* exchanges that wait without being suspended */
+    struct loop_timer look_timer; /* the library may have work that nobody can see */
+    int dry_rounds;               /* of the library, without progress, while there are open waits */
+    bool progress;                /* the library called us for more than an open wait */
     bool pending;                 /* the library has work */
     bool draining;
     bool accept_failed; /* logged already */
