@@ -36,6 +36,7 @@ static enum response_head_result start(struct response_head *head, const char *l
     if (status == 101)
         return malformed(reason, "it switched protocols without being asked");
     head->status = status;
+    head->http10 = line[7] == '0';
     head->content_length = -1;
     head->chunked = false;
     header_list_clear(&head->headers);

@@ -30,6 +30,7 @@ enum response_head_result {
 struct response_head {
     int status; /* 200 to 999 once done */
     bool complete;
+    bool http10;            /* its version is HTTP/1.0 */
     bool chunked;           /* a Transfer-Encoding was sent: content_length counts for nothing */
     int64_t content_length; /* -1 = not sent; valid once a status line was read */
     size_t bytes;

@@ -1,72 +1,19 @@
 /*
- * upstream: libcurl's multi handle inside the worker's loop: the timer, what is done, timeouts, and the pool
- * of handles. Called by the relay through its environment and by the worker's turn.
+ * upstream: the life of an attempt: it takes a connection (upstream_link.c), sends its request
+ * (upstream_request.c), reads the answer (upstream_response.c), runs into its timeouts, and gives the
+ * connection back. Called by the relay through its environment and by the worker's turn.
+ *
+ * Nothing is reported from inside a call of the relay: what there is to do at once waits for the turn.
  */
 #include "worker/upstream_internal.h"
 
-#include "base/recycle.h"
 #include "base/secret.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define IDLE_HANDLES_MAX 256 /* per provider */
-#define LOOKS            8   /* at an upload's progress, within header_timeout */
-
-struct idle_list {
-    struct attempt *first;
-    size_t count;
-};
-
-struct upstream {
-    struct loop *loop;
-    const struct provider_list *providers;
-    CURLM *multi;
-    struct loop_timer timer; /* the library's */
-    bool kick;               /* the library wants to be called at once */
-    struct upstream_sockets sockets;
-    struct attempt *active;
-    struct attempt *resume; /* to be resumed in the next turn */
-    struct idle_list *idle; /* per provider */
-};
-
-struct loop *upstream_loop(const struct upstream *upstream)
-{
-    return upstream->loop;
-}
-
-struct upstream_sockets *upstream_sockets(struct upstream *upstream)
-{
-    return &upstream->sockets;
-}
-
-/* ---- the library's timer */
-
-static void on_library_timer_due(struct loop_timer *timer)
-{
-    LOOP_OWNER(timer, struct upstream, timer)->kick = true;
-}
-
-static int on_library_timer(CURLM *multi, long timeout_ms, void *arg)
-{
-    struct upstream *upstream = arg;
-    (void)multi;
-    if (timeout_ms < 0) {
-        loop_timer_cancel(upstream->loop, &upstream->timer);
-        return 0;
-    }
-    if (timeout_ms == 0) {
-        upstream->kick = true;
-        return 0;
-    }
-    if (loop_timer_set(upstream->loop, &upstream->timer, loop_now(upstream->loop) + timeout_ms) != 0)
-        upstream->kick = true;
-    return 0;
-}
-
-/* ---- the life of an attempt */
+/* ---- lists */
 
 static void link_active(struct upstream *upstream, struct attempt *attempt)
 {
@@ -87,192 +34,163 @@ static void unlink_active(struct upstream *upstream, struct attempt *attempt)
         attempt->next_active->prev_active = attempt->prev_active;
 }
 
-static void unlink_resume(struct upstream *upstream, struct attempt *attempt)
-{
-    if (!attempt->resume)
-        return;
-    for (struct attempt **at = &upstream->resume; *at != NULL; at = &(*at)->next)
-        if (*at == attempt) {
-            *at = attempt->next;
-            break;
-        }
-    attempt->resume = false;
-}
-
-static void destroy(struct attempt *attempt)
-{
-    if (attempt->easy != NULL)
-        curl_easy_cleanup(attempt->easy);
-    free(attempt);
-}
-
-/* Takes the attempt out of everything and keeps its handle for the next one. */
-static void retire(struct attempt *attempt)
+void attempt_wake(struct attempt *attempt)
 {
     struct upstream *upstream = attempt->upstream;
-    struct idle_list *idle = &upstream->idle[attempt->provider];
-    (void)curl_multi_remove_handle(upstream->multi, attempt->easy);
+    if (attempt->ready)
+        return;
+    attempt->ready = true;
+    attempt->next_ready = NULL;
+    if (upstream->ready_last != NULL)
+        upstream->ready_last->next_ready = attempt;
+    else
+        upstream->ready_first = attempt;
+    upstream->ready_last = attempt;
+}
+
+static struct attempt *pop_ready(struct upstream *upstream)
+{
+    struct attempt *attempt = upstream->ready_first;
+    upstream->ready_first = attempt->next_ready;
+    if (upstream->ready_first == NULL)
+        upstream->ready_last = NULL;
+    attempt->ready = false;
+    return attempt;
+}
+
+static void unlink_ready(struct upstream *upstream, struct attempt *attempt)
+{
+    struct attempt *before = NULL;
+    if (!attempt->ready)
+        return;
+    for (struct attempt *at = upstream->ready_first; at != attempt; at = at->next_ready)
+        before = at;
+    if (before != NULL)
+        before->next_ready = attempt->next_ready;
+    else
+        upstream->ready_first = attempt->next_ready;
+    if (upstream->ready_last == attempt)
+        upstream->ready_last = before;
+}
+
+/* ---- the end of an attempt */
+
+/* Takes it out of everything and frees it. */
+static void retire(struct attempt *attempt, bool reusable)
+{
+    struct upstream *upstream = attempt->upstream;
+    if (attempt->link != NULL)
+        link_release(attempt->link, reusable);
     loop_timer_cancel(upstream->loop, &attempt->timer);
     unlink_active(upstream, attempt);
-    unlink_resume(upstream, attempt);
+    unlink_ready(upstream, attempt);
     response_head_fini(&attempt->head);
+    buf_fini(&attempt->line);
+    buf_fini(&attempt->held);
+    free(attempt->piece);
     if (attempt->block != NULL)
         secret_wipe(attempt->block, attempt->block_size);
     free(attempt->block);
-    attempt->block = NULL;
-    attempt->arena = NULL;
-    if (idle->count >= IDLE_HANDLES_MAX) {
-        destroy(attempt);
-        return;
-    }
-    attempt->next = idle->first;
-    idle->first = attempt;
-    idle->count++;
+    free(attempt);
 }
 
-static void report(struct attempt *attempt, enum upstream_result result, const char *reason)
+void attempt_report(struct attempt *attempt, enum upstream_result result, const char *reason, bool reusable)
 {
-    struct upstream_events events = attempt->events;
+    const struct upstream_events events = attempt->events;
     void *arg = attempt->arg;
     bool discarding = attempt->discarding;
-    char text[CURL_ERROR_SIZE + 64];
+    char text[CURL_ERROR_SIZE];
     if (reason != NULL) { /* it may live in what is retired */
         (void)snprintf(text, sizeof text, "%s", reason);
         reason = text;
     }
-    retire(attempt);
+    attempt->upstream->links.progress = true;
+    retire(attempt, reusable);
     if (!discarding)
         events.done(arg, result, reason);
 }
 
-static void on_done(struct attempt *attempt, CURLcode code)
+/* ---- the connection */
+
+void attempt_connected(struct attempt *attempt)
 {
-    char text[CURL_ERROR_SIZE + 64];
-    if (code == CURLE_OK || (attempt->head_only && attempt->head.complete && !attempt->refused)) {
-        /* A whole transfer without a head: the library was content with less than we are. */
-        if (attempt->head.complete || attempt->discarding)
-            report(attempt, UPSTREAM_COMPLETE, NULL);
-        else
-            report(attempt, UPSTREAM_FAILED, "its answer is malformed");
-        return;
-    }
-    if (code == CURLE_OPERATION_TIMEDOUT) {
-        report(attempt, UPSTREAM_TIMEOUT, "no connection within connect_timeout");
-        return;
-    }
-    if (attempt->malformed != NULL) {
-        report(attempt, UPSTREAM_FAILED, attempt->malformed);
-        return;
-    }
-    if (attempt->sends > 1 || code == CURLE_SEND_FAIL_REWIND) {
-        report(attempt, UPSTREAM_FAILED, "the connection broke before an answer came");
-        return;
-    }
-    (void)snprintf(text, sizeof text, "%s",
-                   attempt->error[0] != '\0' ? attempt->error : curl_easy_strerror(code));
-    report(attempt, UPSTREAM_FAILED, text);
+    attempt->active_ms = loop_now(attempt->upstream->loop);
+    attempt_wake(attempt);
 }
 
-/* While a body goes out, nobody tells when its last byte went: look now and then. */
-static int64_t next_look(struct attempt *attempt, int64_t now_ms, int64_t limit_ms)
+void attempt_not_connected(struct attempt *attempt, CURLcode code)
 {
-    int64_t due_ms = attempt->active_ms + limit_ms;
-    int64_t soon_ms = now_ms + limit_ms / LOOKS + 1;
-    bool watch_upload = !attempt->head.complete && !upstream_attempt_sent(attempt);
-    return watch_upload && soon_ms < due_ms ? soon_ms : due_ms;
+    const char *error = attempt->link->error;
+    if (code == CURLE_OPERATION_TIMEDOUT)
+        attempt_report(attempt, UPSTREAM_TIMEOUT, "no connection within connect_timeout", false);
+    else
+        attempt_report(attempt, UPSTREAM_FAILED, error[0] != '\0' ? error : curl_easy_strerror(code), false);
 }
 
-/* The attempt's own clock: header_timeout before the head, idle_timeout behind it, a short one while
- * discarding. */
+/* ---- timeouts */
+
+/* The attempt's own clock: header_timeout from the last byte sent to the head, idle_timeout behind it, a
+ * short one while discarding. */
 static void on_attempt_timer(struct loop_timer *timer)
 {
     struct attempt *attempt = LOOP_OWNER(timer, struct attempt, timer);
-    struct upstream *upstream = attempt->upstream;
-    int64_t now_ms = loop_now(upstream->loop);
+    int64_t now_ms = loop_now(attempt->upstream->loop);
     bool head = attempt->head.complete;
-    curl_off_t uploaded = 0;
     if (attempt->discarding) {
-        retire(attempt);
+        retire(attempt, false);
         return;
     }
-    (void)curl_easy_getinfo(attempt->easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
-    /* While the client is slow, nothing is the provider's fault; while bytes go out, it is working. */
-    if (attempt->paused || attempt->upload_waits || attempt->sends == 0 ||
-        (!head && uploaded != attempt->uploaded && !upstream_attempt_sent(attempt)))
+    /* While the client is slow, nothing is the provider's fault; connect_timeout is the library's. */
+    if (attempt->paused || attempt->upload_waits || !attempt->link->connected)
         attempt->active_ms = now_ms;
-    attempt->uploaded = uploaded;
-    int64_t limit_ms = head ? attempt->conf->idle_timeout_ms : attempt->conf->header_timeout_ms;
-    if (now_ms - attempt->active_ms >= limit_ms) {
-        report(attempt, UPSTREAM_TIMEOUT,
-               head ? "no byte of its answer within idle_timeout" : "no answer within header_timeout");
-        upstream->sockets.progress = true;
-        return;
-    }
-    (void)loop_timer_set(upstream->loop, timer, next_look(attempt, now_ms, limit_ms));
+    int64_t due_ms =
+        attempt->active_ms + (head ? attempt->conf->idle_timeout_ms : attempt->conf->header_timeout_ms);
+    if (now_ms >= due_ms)
+        attempt_report(attempt, UPSTREAM_TIMEOUT,
+                       head ? "no byte of its answer within idle_timeout" : "no answer within header_timeout",
+                       false);
+    else
+        (void)loop_timer_set(attempt->upstream->loop, timer, due_ms);
 }
 
-static struct attempt *take_handle(struct upstream *upstream, size_t provider)
-{
-    struct idle_list *idle = &upstream->idle[provider];
-    struct attempt *attempt = idle->first;
-    if (attempt != NULL) {
-        idle->first = attempt->next;
-        idle->count--;
-        CURL *easy = attempt->easy;
-        memset(attempt, 0, sizeof *attempt);
-        attempt->easy = easy;
-    } else {
-        attempt = calloc(1, sizeof *attempt);
-        if (attempt == NULL)
-            return NULL;
-    }
-    attempt->upstream = upstream;
-    attempt->provider = provider;
-    attempt->conf = &upstream->providers->items[provider];
-    attempt->timer.fn = on_attempt_timer;
-    if (attempt->easy == NULL)
-        attempt->easy = upstream_attempt_handle(attempt);
-    if (attempt->easy == NULL) {
-        free(attempt);
-        return NULL;
-    }
-    return attempt;
-}
+/* ---- what the relay calls */
 
 struct attempt *upstream_start(struct upstream *upstream, const struct upstream_request *request,
                                const struct upstream_events *events, void *arg)
 {
-    struct attempt *attempt = take_handle(upstream, (size_t)(request->provider - upstream->providers->items));
+    struct attempt *attempt = calloc(1, sizeof *attempt);
     if (attempt == NULL)
         return NULL;
+    attempt->upstream = upstream;
+    attempt->provider = (size_t)(request->provider - upstream->providers->items);
+    attempt->conf = request->provider;
     attempt->events = *events;
     attempt->arg = arg;
+    attempt->timer.fn = on_attempt_timer;
     attempt->active_ms = loop_now(upstream->loop);
     link_active(upstream, attempt);
-    if (upstream_attempt_prepare(attempt, request) != 0 ||
+    if (attempt_prepare(attempt, request) != 0 ||
         loop_timer_set(upstream->loop, &attempt->timer,
-                       next_look(attempt, attempt->active_ms, attempt->conf->header_timeout_ms)) != 0 ||
-        curl_multi_add_handle(upstream->multi, attempt->easy) != CURLM_OK) {
-        retire(attempt);
+                       attempt->active_ms + attempt->conf->header_timeout_ms) != 0 ||
+        (attempt->link = link_take(&upstream->links, attempt)) == NULL) {
+        retire(attempt, false);
         return NULL;
     }
+    if (attempt->link->connected)
+        attempt_wake(attempt);
     return attempt;
 }
 
 void upstream_resume(struct attempt *attempt)
 {
-    if (attempt->resume)
-        return;
-    attempt->resume = true;
-    attempt->next = attempt->upstream->resume;
-    attempt->upstream->resume = attempt;
+    attempt_wake(attempt);
 }
 
 void upstream_abort(struct attempt **attempt)
 {
     if (*attempt == NULL)
         return;
-    retire(*attempt);
+    retire(*attempt, false);
     *attempt = NULL;
 }
 
@@ -282,9 +200,8 @@ void upstream_discard(struct attempt **attempt)
     *attempt = NULL;
     if (a == NULL)
         return;
-    if (!upstream_attempt_sent(
-            a)) { /* its body is borrowed, and a broken-off upload spoils the connection anyway */
-        retire(a);
+    if (!a->sent) { /* its body is borrowed, and a broken-off upload spoils the connection anyway */
+        retire(a, false);
         return;
     }
     a->discarding = true;
@@ -292,40 +209,34 @@ void upstream_discard(struct attempt **attempt)
     a->spool = NULL;
     a->discard_left = UPSTREAM_DISCARD_BYTES;
     if (a->paused)
-        upstream_resume(a);
+        attempt_wake(a);
     (void)loop_timer_set(a->upstream->loop, &a->timer, loop_now(a->upstream->loop) + UPSTREAM_DISCARD_MS);
 }
 
 /* ---- turn and setup */
 
+static void look_at(struct attempt *attempt)
+{
+    if (!attempt->link->connected)
+        return;
+    if (!attempt->sent && !attempt_pump(attempt))
+        return;
+    if (attempt->paused)
+        attempt_unhold(attempt);
+}
+
 bool upstream_turn(struct upstream *upstream)
 {
-    bool progress = upstream->sockets.progress;
-    int running;
-    int left;
-    upstream->sockets.progress = false;
-    while (upstream->resume != NULL) {
-        struct attempt *attempt = upstream->resume;
-        upstream->resume = attempt->next;
-        attempt->resume = false;
-        attempt->paused = false;
-        attempt->upload_waits = false;
-        progress = true;
-        (void)curl_easy_pause(attempt->easy, CURLPAUSE_CONT);
-    }
-    if (upstream->kick) {
-        upstream->kick = false;
-        progress = true;
-        (void)curl_multi_socket_action(upstream->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-    }
-    for (CURLMsg *msg; (msg = curl_multi_info_read(upstream->multi, &left)) != NULL;) {
-        struct attempt *attempt = NULL;
-        if (msg->msg != CURLMSG_DONE)
-            continue;
-        CURLcode code = msg->data.result;
-        (void)curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &attempt);
-        progress = true;
-        on_done(attempt, code);
+    struct links *links = &upstream->links;
+    links_turn(links);
+    bool progress = links->progress || upstream->ready_first != NULL;
+    links->progress = false;
+    /* Those that become ready meanwhile wait for the next turn. */
+    struct attempt *last = upstream->ready_last;
+    for (bool more = last != NULL; more && upstream->ready_first != NULL;) {
+        struct attempt *attempt = pop_ready(upstream);
+        more = attempt != last;
+        look_at(attempt);
     }
     return progress;
 }
@@ -337,23 +248,11 @@ struct upstream *upstream_new(struct loop *loop, const struct provider_list *pro
         return NULL;
     upstream->loop = loop;
     upstream->providers = providers;
-    upstream->timer.fn = on_library_timer_due;
-    upstream->idle = calloc(providers->count + 1, sizeof *upstream->idle);
-    /* A request costs the library some fifty allocations, nearly all of the same few sizes. */
-    recycle_begin();
-    if (upstream->idle == NULL ||
-        curl_global_init_mem(CURL_GLOBAL_DEFAULT, recycle_malloc, recycle_free, recycle_realloc,
-                             recycle_strdup, recycle_calloc) != CURLE_OK ||
-        (upstream->multi = curl_multi_init()) == NULL) {
-        free(upstream->idle);
+    if (links_init(&upstream->links, loop, providers, max_connections) != 0) {
+        links_fini(&upstream->links);
         free(upstream);
         return NULL;
     }
-    upstream_sockets_init(&upstream->sockets, loop, upstream->multi);
-    (void)curl_multi_setopt(upstream->multi, CURLMOPT_TIMERFUNCTION, on_library_timer);
-    (void)curl_multi_setopt(upstream->multi, CURLMOPT_TIMERDATA, upstream);
-    (void)curl_multi_setopt(upstream->multi, CURLMOPT_MAXCONNECTS, max_connections);
-    (void)curl_multi_setopt(upstream->multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
     return upstream;
 }
 
@@ -363,19 +262,8 @@ void upstream_free(struct upstream **upstream)
     if (u == NULL)
         return;
     while (u->active != NULL)
-        retire(u->active);
-    for (size_t i = 0; i < u->providers->count; i++)
-        while (u->idle[i].first != NULL) {
-            struct attempt *attempt = u->idle[i].first;
-            u->idle[i].first = attempt->next;
-            destroy(attempt);
-        }
-    (void)curl_multi_cleanup(u->multi); /* closes the idle connections */
-    upstream_sockets_fini(&u->sockets);
-    loop_timer_cancel(u->loop, &u->timer);
-    curl_global_cleanup();
-    recycle_end();
-    free(u->idle);
+        retire(u->active, false);
+    links_fini(&u->links);
     free(u);
     *upstream = NULL;
 }

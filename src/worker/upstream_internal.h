@@ -1,80 +1,162 @@
 /*
- * upstream_internal: what upstream.c (the multi handle and its loop), upstream_socket.c (its sockets) and
- * upstream_attempt.c (one request's options and callbacks) share. For those only.
+ * upstream_internal: what upstream.c (the attempts' life), upstream_link.c (connections), upstream_request.c
+ * (the way out) and upstream_response.c (the way in) share. For those only.
  */
 #ifndef CLAVIGER_WORKER_UPSTREAM_INTERNAL_H
 #define CLAVIGER_WORKER_UPSTREAM_INTERNAL_H
 
+#include "base/buf.h"
+#include "core/chunked.h"
 #include "worker/upstream.h"
 
 #include <curl/curl.h>
 
+/* A connection to a provider. */
+struct link {
+    struct links *links;
+    struct link *prev; /* in the list of all, or of the idle ones of its provider */
+    struct link *next;
+    struct attempt *attempt; /* whose request is on it; NULL while idle */
+    size_t provider;         /* index */
+    bool tls;
+    bool connected;
+    bool used; /* had a request before */
+    bool idle;
+    bool watched;
+    int fd;
+    struct loop_watch watch;
+    int64_t idle_since_ms;
+    CURL *easy;
+    char error[CURL_ERROR_SIZE]; /* what the library or the system said last */
+};
+
+struct link_list {
+    struct link *first;
+};
+
+/* All connections of a worker. */
+struct links {
+    struct loop *loop;
+    const struct provider_list *providers;
+    CURLM *multi;
+    CURLSH *share;           /* TLS sessions */
+    struct loop_timer timer; /* the library's */
+    bool kick;               /* the library wants to be called at once */
+    bool progress;           /* something happened since it was cleared */
+    struct link_list busy;
+    struct link_list *idle; /* per provider; the one used last is the first */
+    size_t idle_count;
+    size_t idle_max;
+};
+
 struct attempt {
     struct upstream *upstream;
-    struct attempt *next; /* in a list of idle ones, or of those to resume */
+    struct link *link;
     struct attempt *prev_active;
     struct attempt *next_active;
-    CURL *easy;      /* kept with its provider's options when the attempt is over */
+    struct attempt *next_ready; /* in the list of those with something to do in the next turn */
+    bool ready;
     size_t provider; /* index */
     const struct provider *conf;
     struct upstream_events events;
     void *arg;
     struct loop_timer timer;
-    int64_t active_ms;   /* when something last moved */
-    curl_off_t uploaded; /* as of the last look */
-    void *block;         /* header lines and their list; holds a key, so it is wiped */
+    int64_t active_ms; /* when something last moved */
+
+    char *block; /* the request's head, and a short body; holds a key, so it is wiped */
     size_t block_size;
-    struct arena *arena; /* NULL once discarded */
-    const struct spool *spool;
-    int64_t upload_offset;
-    int64_t body_length; /* -1 = chunked */
+    const char *out; /* what goes out now */
+    size_t out_len;
+    size_t out_at;
     enum upstream_body body;
-    struct response_head head;
-    const char *malformed; /* why the response was given up; static text */
-    size_t discard_left;
-    unsigned sends; /* how often the library began to send it */
-    bool head_only; /* a HEAD request that carries a body: over when its head is complete */
-    bool discarding;
-    bool resume;       /* in the list of those to resume */
-    bool paused;       /* body() had no room */
+    const struct spool *spool;
+    int64_t body_at;   /* bytes of the body that were handed out */
+    int64_t body_left; /* -1 = until the upload event says so */
+    char *piece;       /* of a body that does not lie in memory */
+    bool sent;         /* all of it */
     bool upload_waits; /* upload() had nothing */
-    bool refused;      /* head() said no */
-    char error[CURL_ERROR_SIZE];
+
+    struct arena *arena; /* NULL once discarded */
+    struct response_head head;
+    struct buf line; /* the begin of a head line */
+    struct chunked chunked;
+    int64_t left;      /* of a body of known length; -1 = until the connection ends */
+    struct buf held;   /* what came while body() had no room */
+    bool head_request; /* its answer has no body */
+    bool keep;         /* the connection may be used again */
+    bool paused;       /* body() had no room */
+    bool discarding;
+    size_t discard_left;
 };
 
-/* The sockets of a multi handle. */
-struct socket_watch;
-struct upstream_sockets {
+struct upstream {
     struct loop *loop;
-    CURLM *multi;
-    bool progress;                /* something happened since it was cleared */
-    struct socket_watch **opened; /* by descriptor: those that are open */
-    size_t opened_size;
+    const struct provider_list *providers;
+    struct links links;
+    struct attempt *active;
+    struct attempt *ready_first;
+    struct attempt *ready_last;
+    char scratch[32 * 1024]; /* what was read last */
 };
 
-/* The loop that the attempts live in. */
-struct loop *upstream_loop(const struct upstream *upstream);
+/* ---- upstream.c */
 
-struct upstream_sockets *upstream_sockets(struct upstream *upstream);
+/* Has the attempt looked at in the next turn. */
+void attempt_wake(struct attempt *attempt);
 
-/* ---- upstream_socket.c */
+/* Ends it and tells its owner; reason as for the done event. reusable: another request may follow on its
+ * connection. */
+void attempt_report(struct attempt *attempt, enum upstream_result result, const char *reason, bool reusable);
 
-/* Sockets must stay where it is for as long as the multi handle lives; fini after curl_multi_cleanup(). */
-void upstream_sockets_init(struct upstream_sockets *sockets, struct loop *loop, CURLM *multi);
-void upstream_sockets_fini(struct upstream_sockets *sockets);
+/* The connection of this attempt is there, or did not come about. */
+void attempt_connected(struct attempt *attempt);
+void attempt_not_connected(struct attempt *attempt, CURLcode code);
 
-/* Has a handle's connections opened and closed here. */
-CURLcode upstream_sockets_use(struct upstream_sockets *sockets, CURL *easy);
+/* ---- upstream_link.c */
 
-/* ---- upstream_attempt.c */
+int links_init(struct links *links, struct loop *loop, const struct provider_list *providers, long max);
+void links_fini(struct links *links);
 
-/* A handle with everything that does not change from request to request. NULL when out of memory. */
-CURL *upstream_attempt_handle(struct attempt *attempt);
+/* Lets the library work when it wants to, and hands out connections that are there. */
+void links_turn(struct links *links);
 
-/* Everything that does. 0, or -1 when out of memory. */
-int upstream_attempt_prepare(struct attempt *attempt, const struct upstream_request *request);
+/* A connection for the attempt: an idle one, or a new one that attempt_connected() tells of. NULL when out of
+ * memory. */
+struct link *link_take(struct links *links, struct attempt *attempt);
 
-/* Whether the request's body has gone out whole. */
-bool upstream_attempt_sent(struct attempt *attempt);
+/* The attempt needs it no more. */
+void link_release(struct link *link, bool reusable);
+
+/* Sends a part of the bytes. > 0, LINK_AGAIN or LINK_BROKEN. After LINK_AGAIN the same bytes must come again.
+ */
+ssize_t link_send(struct link *link, const char *data, size_t len);
+
+/* > 0, 0 at the end, LINK_AGAIN or LINK_BROKEN (link->error says why). */
+ssize_t link_receive(struct link *link, char *out, size_t max);
+
+#define LINK_AGAIN  (-1)
+#define LINK_BROKEN (-2)
+
+/* What attempt_ready() is called for: EPOLLIN, EPOLLOUT, both or 0. */
+void link_watch(struct link *link, uint32_t events);
+
+/* ---- upstream_request.c */
+
+/* Builds the head. 0, or -1 when out of memory. */
+int attempt_prepare(struct attempt *attempt, const struct upstream_request *request);
+
+/* Sends what can be sent. Returns false when that was the attempt's end. */
+bool attempt_pump(struct attempt *attempt);
+
+/* Sends no more of it; its connection cannot be used again. */
+void attempt_stop_sending(struct attempt *attempt);
+
+/* ---- upstream_response.c */
+
+/* There may be something to read. */
+void attempt_receive(struct attempt *attempt);
+
+/* Goes on with what was held back. */
+void attempt_unhold(struct attempt *attempt);
 
 #endif

@@ -1,0 +1,421 @@
+/*
+ * upstream_link: connections to providers. libcurl makes them (names, TCP, TLS with its checks); what goes
+ * over them is the attempts' business. Idle ones are kept for the next request to the same provider.
+ */
+#include "worker/upstream_internal.h"
+
+#include "base/log.h"
+#include "base/recycle.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#define IDLE_MAX_MS (118 * 1000) /* many servers and balancers close after 120 s */
+
+/* ---- lists */
+
+static void push(struct link_list *list, struct link *link)
+{
+    link->prev = NULL;
+    link->next = list->first;
+    if (list->first != NULL)
+        list->first->prev = link;
+    list->first = link;
+}
+
+static void unlink_from(struct link_list *list, struct link *link)
+{
+    if (link->prev != NULL)
+        link->prev->next = link->next;
+    else
+        list->first = link->next;
+    if (link->next != NULL)
+        link->next->prev = link->prev;
+}
+
+static void close_link(struct link *link)
+{
+    struct links *links = link->links;
+    unlink_from(link->idle ? &links->idle[link->provider] : &links->busy, link);
+    if (link->idle)
+        links->idle_count--;
+    if (link->watched)
+        loop_watch_remove(links->loop, &link->watch);
+    (void)curl_multi_remove_handle(links->multi, link->easy); /* closes it */
+    curl_easy_cleanup(link->easy);
+    free(link);
+}
+
+/* ---- bytes */
+
+static ssize_t broken(struct link *link, const char *why)
+{
+    (void)snprintf(link->error, sizeof link->error, "%s", why);
+    return LINK_BROKEN;
+}
+
+static const char *tls_error(const struct link *link, CURLcode code)
+{
+    return link->error[0] != '\0' ? link->error : curl_easy_strerror(code);
+}
+
+ssize_t link_send(struct link *link, const char *data, size_t len)
+{
+    if (link->tls) {
+        size_t sent = 0;
+        link->error[0] = '\0';
+        CURLcode code = curl_easy_send(link->easy, data, len, &sent);
+        if (code == CURLE_AGAIN)
+            return LINK_AGAIN;
+        return code == CURLE_OK ? (ssize_t)sent : broken(link, tls_error(link, code));
+    }
+    for (;;) {
+        ssize_t sent = send(link->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (sent >= 0)
+            return sent;
+        if (errno == EAGAIN)
+            return LINK_AGAIN;
+        if (errno != EINTR)
+            return broken(link, strerror(errno));
+    }
+}
+
+ssize_t link_receive(struct link *link, char *out, size_t max)
+{
+    if (link->tls) {
+        size_t got = 0;
+        link->error[0] = '\0';
+        CURLcode code = curl_easy_recv(link->easy, out, max, &got);
+        if (code == CURLE_AGAIN)
+            return LINK_AGAIN;
+        return code == CURLE_OK ? (ssize_t)got : broken(link, tls_error(link, code));
+    }
+    for (;;) {
+        ssize_t got = recv(link->fd, out, max, MSG_DONTWAIT);
+        if (got >= 0)
+            return got;
+        if (errno == EAGAIN)
+            return LINK_AGAIN;
+        if (errno != EINTR)
+            return broken(link, strerror(errno));
+    }
+}
+
+/* On an idle connection there is nothing to come but its end; inside TLS there may be a word between the two
+ * TLS layers, though. */
+static void on_idle_event(struct link *link)
+{
+    char byte;
+    if (!link->tls || link_receive(link, &byte, 1) != LINK_AGAIN)
+        close_link(link);
+}
+
+static void on_event(struct loop_watch *watch, uint32_t events)
+{
+    struct link *link = LOOP_OWNER(watch, struct link, watch);
+    struct attempt *attempt = link->attempt;
+    link->links->progress = true;
+    if (attempt == NULL) {
+        on_idle_event(link);
+        return;
+    }
+    if ((events & EPOLLOUT) && !attempt_pump(attempt))
+        return;
+    if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+        attempt_receive(attempt);
+}
+
+void link_watch(struct link *link, uint32_t events)
+{
+    struct loop *loop = link->links->loop;
+    int failed = 0;
+    if (events == 0) {
+        if (link->watched)
+            loop_watch_remove(loop, &link->watch);
+        link->watched = false;
+        return;
+    }
+    if (link->watched)
+        failed = loop_watch_change(loop, &link->watch, events);
+    else
+        failed = loop_watch_add(loop, &link->watch, link->fd, events);
+    if (failed)
+        log_error("a connection to a provider cannot be watched: %s", strerror(errno));
+    else
+        link->watched = true;
+}
+
+/* ---- opening */
+
+static CURL *make_handle(struct link *link)
+{
+    const struct provider *conf = &link->links->providers->items[link->provider];
+    CURL *easy = curl_easy_init();
+    if (easy == NULL)
+        return NULL;
+    CURLcode bad = CURLE_OK;
+#define SET(option, value) bad = bad != CURLE_OK ? bad : curl_easy_setopt(easy, option, value)
+    SET(CURLOPT_CONNECT_ONLY, 1L);
+    SET(CURLOPT_PRIVATE, link);
+    SET(CURLOPT_ERRORBUFFER, link->error);
+    SET(CURLOPT_URL, conf->base_url.origin);
+    SET(CURLOPT_PROTOCOLS_STR, "http,https");
+    SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    SET(CURLOPT_PROXY, "");
+    SET(CURLOPT_NOSIGNAL, 1L);
+#if LIBCURL_VERSION_NUM >= 0x075700
+    SET(CURLOPT_QUICK_EXIT, 1L); /* or ending an attempt waits for a name server that does not answer */
+#endif
+    SET(CURLOPT_NOPROGRESS, 1L);
+    SET(CURLOPT_BUFFERSIZE, 1024L); /* the library reads nothing itself */
+    SET(CURLOPT_MAXAGE_CONN, 365L * 24 * 3600);
+    SET(CURLOPT_TCP_KEEPALIVE, 1L);
+    SET(CURLOPT_CONNECTTIMEOUT_MS, (long)conf->connect_timeout_ms);
+    SET(CURLOPT_SHARE, link->links->share);
+    if (conf->ca_file != NULL && conf->ca_file[0] != '\0')
+        SET(CURLOPT_CAINFO, conf->ca_file);
+#undef SET
+    if (bad != CURLE_OK) {
+        curl_easy_cleanup(easy);
+        return NULL;
+    }
+    return easy;
+}
+
+static struct link *link_open(struct links *links, size_t provider)
+{
+    struct link *link = calloc(1, sizeof *link);
+    if (link == NULL)
+        return NULL;
+    link->links = links;
+    link->provider = provider;
+    link->tls = links->providers->items[provider].base_url.https;
+    link->fd = -1;
+    link->watch.fn = on_event;
+    link->easy = make_handle(link);
+    if (link->easy == NULL || curl_multi_add_handle(links->multi, link->easy) != CURLM_OK) {
+        curl_easy_cleanup(link->easy);
+        free(link);
+        return NULL;
+    }
+    push(&links->busy, link);
+    return link;
+}
+
+/* The library reports that it has connected, or why not. */
+static void on_done(struct link *link, CURLcode code)
+{
+    curl_socket_t fd = CURL_SOCKET_BAD;
+    char byte;
+    if (code == CURLE_OK)
+        (void)curl_easy_getinfo(link->easy, CURLINFO_ACTIVESOCKET, &fd);
+    /* The first call binds handle and connection together: from then on the library keeps its hands off it.
+     */
+    if (fd != CURL_SOCKET_BAD) {
+        size_t got;
+        code = curl_easy_recv(link->easy, &byte, 1, &got);
+        if (code == CURLE_OK) { /* it ended, or said something before it was asked */
+            (void)snprintf(link->error, sizeof link->error, "its answer is malformed");
+            code = CURLE_WEIRD_SERVER_REPLY;
+        } else if (code == CURLE_AGAIN) {
+            code = CURLE_OK;
+        }
+    } else if (code == CURLE_OK) {
+        code = CURLE_COULDNT_CONNECT;
+    }
+    if (code != CURLE_OK) {
+        attempt_not_connected(link->attempt, code);
+        return;
+    }
+    link->fd = fd;
+    link->connected = true;
+    attempt_connected(link->attempt);
+}
+
+/* ---- taking and giving back */
+
+struct link *link_take(struct links *links, struct attempt *attempt)
+{
+    struct link_list *idle = &links->idle[attempt->provider];
+    int64_t now_ms = loop_now(links->loop);
+    while (idle->first != NULL && now_ms - idle->first->idle_since_ms > IDLE_MAX_MS)
+        close_link(idle->first); /* all behind it are older still */
+    struct link *link = idle->first;
+    if (link != NULL) {
+        unlink_from(idle, link);
+        links->idle_count--;
+        link->idle = false;
+        link->used = true;
+        push(&links->busy, link);
+    } else {
+        link = link_open(links, attempt->provider);
+        if (link == NULL)
+            return NULL;
+    }
+    link->attempt = attempt;
+    return link;
+}
+
+void link_release(struct link *link, bool reusable)
+{
+    struct links *links = link->links;
+    link->attempt = NULL;
+    if (!reusable || !link->connected || links->idle_count >= links->idle_max) {
+        close_link(link);
+        return;
+    }
+    link_watch(link, EPOLLIN);
+    unlink_from(&links->busy, link);
+    link->idle = true;
+    link->idle_since_ms = loop_now(links->loop);
+    push(&links->idle[link->provider], link);
+    links->idle_count++;
+}
+
+/* ---- the library's sockets and timer, while it connects */
+
+struct socket_watch {
+    struct loop_watch watch;
+    struct links *links;
+};
+
+static void on_socket_event(struct loop_watch *watch, uint32_t events)
+{
+    struct links *links = LOOP_OWNER(watch, struct socket_watch, watch)->links;
+    int mask = 0;
+    int running;
+    if (events & (EPOLLIN | EPOLLHUP))
+        mask |= CURL_CSELECT_IN;
+    if (events & EPOLLOUT)
+        mask |= CURL_CSELECT_OUT;
+    if (events & EPOLLERR)
+        mask |= CURL_CSELECT_ERR;
+    links->progress = true;
+    (void)curl_multi_socket_action(links->multi, watch->fd, mask, &running);
+}
+
+/* It always says 0: anything else ends all that the library does for this worker. A connection whose socket
+ * cannot be watched runs into its own timeout. */
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
+{
+    struct links *links = arg;
+    struct socket_watch *socket = socket_arg;
+    (void)easy;
+    if (what == CURL_POLL_REMOVE) {
+        if (socket != NULL) {
+            loop_watch_remove(links->loop, &socket->watch);
+            free(socket);
+            (void)curl_multi_assign(links->multi, fd, NULL);
+        }
+        return 0;
+    }
+    uint32_t events = 0;
+    if (what == CURL_POLL_IN || what == CURL_POLL_INOUT)
+        events |= EPOLLIN;
+    if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
+        events |= EPOLLOUT;
+    if (socket != NULL) {
+        (void)loop_watch_change(links->loop, &socket->watch, events);
+        return 0;
+    }
+    socket = calloc(1, sizeof *socket);
+    if (socket == NULL)
+        return 0;
+    socket->links = links;
+    socket->watch.fn = on_socket_event;
+    if (loop_watch_add(links->loop, &socket->watch, fd, events) != 0) {
+        log_error("a connection to a provider cannot be watched: %s", strerror(errno));
+        free(socket);
+        return 0;
+    }
+    (void)curl_multi_assign(links->multi, fd, socket);
+    return 0;
+}
+
+static void on_library_timer_due(struct loop_timer *timer)
+{
+    LOOP_OWNER(timer, struct links, timer)->kick = true;
+}
+
+static int on_library_timer(CURLM *multi, long timeout_ms, void *arg)
+{
+    struct links *links = arg;
+    (void)multi;
+    if (timeout_ms < 0) {
+        loop_timer_cancel(links->loop, &links->timer);
+        return 0;
+    }
+    if (timeout_ms == 0) {
+        links->kick = true;
+        return 0;
+    }
+    if (loop_timer_set(links->loop, &links->timer, loop_now(links->loop) + timeout_ms) != 0)
+        links->kick = true;
+    return 0;
+}
+
+void links_turn(struct links *links)
+{
+    int running;
+    int left;
+    if (links->kick) {
+        links->kick = false;
+        links->progress = true;
+        (void)curl_multi_socket_action(links->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    }
+    if (!links->progress)
+        return;
+    for (CURLMsg *msg; (msg = curl_multi_info_read(links->multi, &left)) != NULL;) {
+        struct link *link = NULL;
+        if (msg->msg != CURLMSG_DONE)
+            continue;
+        CURLcode code = msg->data.result;
+        (void)curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &link);
+        on_done(link, code);
+    }
+}
+
+int links_init(struct links *links, struct loop *loop, const struct provider_list *providers, long max)
+{
+    *links = (struct links){.loop = loop, .providers = providers, .idle_max = (size_t)max};
+    links->timer.fn = on_library_timer_due;
+    links->idle = calloc(providers->count + 1, sizeof *links->idle);
+    recycle_begin();
+    if (links->idle == NULL ||
+        curl_global_init_mem(CURL_GLOBAL_DEFAULT, recycle_malloc, recycle_free, recycle_realloc,
+                             recycle_strdup, recycle_calloc) != CURLE_OK)
+        return -1;
+    links->multi = curl_multi_init();
+    links->share = curl_share_init();
+    if (links->multi == NULL || links->share == NULL)
+        return -1;
+    (void)curl_share_setopt(links->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+    (void)curl_multi_setopt(links->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    (void)curl_multi_setopt(links->multi, CURLMOPT_SOCKETDATA, links);
+    (void)curl_multi_setopt(links->multi, CURLMOPT_TIMERFUNCTION, on_library_timer);
+    (void)curl_multi_setopt(links->multi, CURLMOPT_TIMERDATA, links);
+    (void)curl_multi_setopt(links->multi, CURLMOPT_MAXCONNECTS, max);
+    (void)curl_multi_setopt(links->multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
+    return 0;
+}
+
+void links_fini(struct links *links)
+{
+    while (links->busy.first != NULL)
+        close_link(links->busy.first);
+    for (size_t i = 0; links->idle != NULL && i < links->providers->count; i++)
+        while (links->idle[i].first != NULL)
+            close_link(links->idle[i].first);
+    if (links->multi != NULL)
+        (void)curl_multi_cleanup(links->multi);
+    if (links->share != NULL)
+        (void)curl_share_cleanup(links->share);
+    loop_timer_cancel(links->loop, &links->timer);
+    curl_global_cleanup();
+    recycle_end();
+    free(links->idle);
+}

@@ -1,0 +1,221 @@
+/*
+ * upstream_request: an attempt's way out: its head in one block, its body from memory, from the spool's file
+ * or as it comes from the client.
+ */
+#include "worker/upstream_internal.h"
+
+#include "base/secret.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#define WITH_HEAD_BYTES (16 * 1024) /* a body up to this goes out together with the head */
+#define PIECE_BYTES     (16 * 1024)
+#define PIECE_FRAME     32 /* a chunk's size line and end */
+
+/* ---- the head */
+
+static char *put(char *at, const char *text, size_t len)
+{
+    memcpy(at, text, len);
+    return at + len;
+}
+
+static char *put_line(char *at, const char *name, size_t name_len, const char *value, size_t value_len)
+{
+    at = put(at, name, name_len);
+    at = put(at, ": ", value_len > 0 ? 2 : 1);
+    at = put(at, value, value_len);
+    return put(at, "\r\n", 2);
+}
+
+static char *put_key(char *at, const struct provider *conf, const struct secret *key)
+{
+    at = put(at, conf->auth_header, strlen(conf->auth_header));
+    at = put(at, ": ", 2);
+    at = put(at, conf->auth_prefix, strlen(conf->auth_prefix));
+    at = put(at, secret_open(key), secret_len(key));
+    return put(at, "\r\n", 2);
+}
+
+static size_t head_size(const struct upstream_request *request)
+{
+    const struct provider *conf = request->provider;
+    size_t size = strlen(request->method) + strlen(request->target) + strlen(conf->base_url.host) + 128;
+    for (size_t i = 0; i < request->headers->count; i++)
+        size += (size_t)request->headers->items[i].name_len + request->headers->items[i].value_len + 4;
+    if (request->key != NULL)
+        size += strlen(conf->auth_header) + strlen(conf->auth_prefix) + secret_len(request->key) + 4;
+    return size;
+}
+
+static char *put_head(char *at, const struct attempt *attempt, const struct upstream_request *request)
+{
+    const char *host = request->provider->base_url.host;
+    at = put(at, request->method, strlen(request->method));
+    at = put(at, " ", 1);
+    at = put(at, request->target, strlen(request->target));
+    at = put(at, " HTTP/1.1\r\n", 11);
+    at = put_line(at, "Host", 4, host, strlen(host));
+    for (size_t i = 0; i < request->headers->count; i++) {
+        const struct header *field = &request->headers->items[i];
+        at = put_line(at, field->name, field->name_len, field->value, field->value_len);
+    }
+    if (request->key != NULL)
+        at = put_key(at, request->provider, request->key);
+    if (attempt->body != UPSTREAM_BODY_NONE) {
+        if (attempt->body_left < 0)
+            at = put(at, "Transfer-Encoding: chunked\r\n", 28);
+        else
+            at += snprintf(at, 48, "Content-Length: %lld\r\n", (long long)attempt->body_left);
+    }
+    return put(at, "\r\n", 2);
+}
+
+int attempt_prepare(struct attempt *attempt, const struct upstream_request *request)
+{
+    attempt->body = request->body;
+    attempt->spool = request->spool;
+    attempt->arena = request->arena;
+    attempt->head_request = strcmp(request->method, "HEAD") == 0;
+    if (request->body == UPSTREAM_BODY_SPOOL)
+        attempt->body_left = request->spool->len;
+    else if (request->body == UPSTREAM_BODY_STREAM)
+        attempt->body_left = request->stream_length;
+
+    const char *memory = request->body == UPSTREAM_BODY_SPOOL ? spool_memory(request->spool) : NULL;
+    size_t with_head = 0;
+    if (memory != NULL && attempt->body_left <= WITH_HEAD_BYTES)
+        with_head = (size_t)attempt->body_left;
+    attempt->block_size = head_size(request) + with_head;
+    attempt->block = malloc(attempt->block_size);
+    if (attempt->block == NULL)
+        return -1;
+    char *end = put_head(attempt->block, attempt, request);
+    if (with_head > 0) {
+        end = put(end, memory, with_head);
+        attempt->body_at = (int64_t)with_head;
+        attempt->body_left = 0;
+    }
+    attempt->out = attempt->block;
+    attempt->out_len = (size_t)(end - attempt->block);
+    return 0;
+}
+
+/* ---- the body */
+
+enum next { NEXT_OUT, NEXT_WAIT, NEXT_END, NEXT_FAILED };
+
+/* The rest of a body in memory, or a piece of the spool's file. */
+static enum next next_of_spool(struct attempt *attempt)
+{
+    const char *memory = spool_memory(attempt->spool);
+    if (attempt->body_left == 0)
+        return NEXT_END;
+    if (memory != NULL) {
+        attempt->out = memory + attempt->body_at;
+        attempt->out_len = (size_t)attempt->body_left;
+    } else {
+        ssize_t got = spool_read(attempt->spool, attempt->body_at, attempt->piece, PIECE_BYTES);
+        if (got <= 0 || got > attempt->body_left)
+            return NEXT_FAILED;
+        attempt->out = attempt->piece;
+        attempt->out_len = (size_t)got;
+    }
+    attempt->body_at += (int64_t)attempt->out_len;
+    attempt->body_left -= (int64_t)attempt->out_len;
+    return NEXT_OUT;
+}
+
+static enum next next_of_stream(struct attempt *attempt)
+{
+    bool is_chunked = attempt->body_left < 0;
+    char *data = attempt->piece + PIECE_FRAME / 2;
+    if (attempt->body_left == 0)
+        return NEXT_END;
+    size_t max = !is_chunked && attempt->body_left < PIECE_BYTES ? (size_t)attempt->body_left : PIECE_BYTES;
+    ssize_t got = attempt->events.upload(attempt->arg, data, max);
+    if (got == UPSTREAM_UPLOAD_WAIT)
+        return NEXT_WAIT;
+    if (got < 0 || (got == 0 && !is_chunked))
+        return NEXT_FAILED;
+    attempt->out = data;
+    attempt->out_len = (size_t)got;
+    if (!is_chunked) {
+        attempt->body_left -= got;
+        return NEXT_OUT;
+    }
+    char size[PIECE_FRAME / 2];
+    int size_len = snprintf(size, sizeof size, "%zx\r\n", (size_t)got);
+    memcpy(data - size_len, size, (size_t)size_len);
+    memcpy(data + got, "\r\n", 2);
+    attempt->out = data - size_len;
+    attempt->out_len += (size_t)size_len + 2;
+    if (got == 0)
+        attempt->body_left = 0; /* that was the last chunk */
+    return NEXT_OUT;
+}
+
+static enum next next_out(struct attempt *attempt)
+{
+    attempt->out_len = 0;
+    attempt->out_at = 0;
+    if (attempt->body == UPSTREAM_BODY_NONE)
+        return NEXT_END;
+    if (attempt->piece == NULL && attempt->body_left != 0 &&
+        (attempt->body == UPSTREAM_BODY_STREAM || spool_memory(attempt->spool) == NULL)) {
+        attempt->piece = malloc(PIECE_BYTES + PIECE_FRAME);
+        if (attempt->piece == NULL)
+            return NEXT_FAILED;
+    }
+    return attempt->body == UPSTREAM_BODY_SPOOL ? next_of_spool(attempt) : next_of_stream(attempt);
+}
+
+void attempt_stop_sending(struct attempt *attempt)
+{
+    attempt->sent = true;
+    attempt->keep = false;
+    attempt->upload_waits = false;
+    link_watch(attempt->link, attempt->paused ? 0 : EPOLLIN);
+}
+
+bool attempt_pump(struct attempt *attempt)
+{
+    uint32_t in = attempt->paused ? 0 : EPOLLIN;
+    attempt->upload_waits = false;
+    while (!attempt->sent) {
+        if (attempt->out_at < attempt->out_len) {
+            ssize_t sent =
+                link_send(attempt->link, attempt->out + attempt->out_at, attempt->out_len - attempt->out_at);
+            if (sent == LINK_AGAIN) {
+                link_watch(attempt->link, in | EPOLLOUT);
+                return true;
+            }
+            if (sent == LINK_BROKEN) { /* it may have answered before it closed */
+                attempt_stop_sending(attempt);
+                return true;
+            }
+            attempt->active_ms = loop_now(attempt->upstream->loop);
+            attempt->out_at += (size_t)sent;
+            continue;
+        }
+        switch (next_out(attempt)) {
+        case NEXT_OUT:
+            break;
+        case NEXT_WAIT:
+            attempt->upload_waits = true;
+            link_watch(attempt->link, in);
+            return true;
+        case NEXT_END:
+            attempt->sent = true;
+            break;
+        case NEXT_FAILED:
+            attempt_report(attempt, UPSTREAM_FAILED, "the request's body could not be read", false);
+            return false;
+        }
+    }
+    link_watch(attempt->link, in);
+    return true;
+}
