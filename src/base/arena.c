@@ -4,14 +4,15 @@
  */
 #include "base/arena.h"
 
+#include "base/recycle.h"
+
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define CHUNK_SIZE 4000 /* with malloc's own overhead just under a page */
+#define CHUNK_SIZE 4000 /* with the allocators' own overhead just under a page */
 #define ALIGNMENT  _Alignof(max_align_t)
 
 struct arena_chunk {
@@ -25,7 +26,7 @@ static struct arena_chunk *chunk_new(size_t size)
 {
     if (size > SIZE_MAX - sizeof(struct arena_chunk))
         return NULL;
-    struct arena_chunk *chunk = malloc(sizeof(struct arena_chunk) + size);
+    struct arena_chunk *chunk = recycle_malloc(sizeof(struct arena_chunk) + size);
     if (chunk == NULL)
         return NULL;
     *chunk = (struct arena_chunk){.size = size};
@@ -91,6 +92,6 @@ void arena_fini(struct arena *a)
     while (a->chunks != NULL) {
         struct arena_chunk *chunk = a->chunks;
         a->chunks = chunk->next;
-        free(chunk);
+        recycle_free(chunk);
     }
 }

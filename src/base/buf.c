@@ -70,6 +70,17 @@ void buf_putc(struct buf *b, char c)
     buf_append(b, &c, 1);
 }
 
+void buf_put_uint(struct buf *b, uint64_t number)
+{
+    char text[20]; /* UINT64_MAX has 20 digits */
+    size_t at = sizeof text;
+    do {
+        text[--at] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    buf_append(b, text + at, sizeof text - at);
+}
+
 void buf_printf(struct buf *b, const char *fmt, ...)
 {
     va_list ap;
@@ -188,6 +199,12 @@ void buf_json(struct buf *b, const char *s, size_t len)
     buf_putc(b, '"');
 }
 
+/* Which bytes a log line takes as they are, whatever else is asked for. */
+static bool is_plain(unsigned char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z');
+}
+
 void buf_escape(struct buf *b, const char *s, size_t len, const char *also)
 {
     const unsigned char *p = (const unsigned char *)s;
@@ -195,6 +212,10 @@ void buf_escape(struct buf *b, const char *s, size_t len, const char *also)
     size_t i = 0;
 
     while (i < len) {
+        if (is_plain(p[i])) {
+            i++;
+            continue;
+        }
         size_t n = utf8_length(p + i, len - i);
         /* U+0080 to U+009F are control characters too: some terminals take C2 9B for an escape sequence. */
         bool control = p[i] < 0x20 || p[i] == 0x7f || (p[i] == 0xc2 && n == 2 && p[i + 1] < 0xa0);

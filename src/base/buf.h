@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct buf {
     char *data; /* owned; NULL while empty and never grown */
@@ -31,6 +32,7 @@ bool buf_reserve(struct buf *b, size_t extra);
 void buf_append(struct buf *b, const void *data, size_t len);
 void buf_puts(struct buf *b, const char *s);
 void buf_putc(struct buf *b, char c);
+void buf_put_uint(struct buf *b, uint64_t number);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void buf_vprintf(struct buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 
@@ -39,7 +41,7 @@ void buf_vprintf(struct buf *b, const char *fmt, va_list ap) __attribute__((form
 void buf_json(struct buf *b, const char *s, size_t len);
 
 /* Appends s for a line of a log: control characters (C1 included), bytes that are not valid UTF-8 and every
- * character of `also` (ASCII, may be "") as \xHH; the rest as it is. */
+ * character of `also` (ASCII, no letter or digit, may be "") as \xHH; the rest as it is. */
 void buf_escape(struct buf *b, const char *s, size_t len, const char *also);
 
 /* Drops the first `len` bytes (at most all of them). */

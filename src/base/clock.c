@@ -3,7 +3,7 @@
  */
 #include "base/clock.h"
 
-#include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #define YEAR_10000_MS INT64_C(253402300800000) /* RFC 3339 has four digits for the year */
@@ -40,9 +40,26 @@ void clock_rfc3339(int64_t real_ms, char out[CLOCK_RFC3339_SIZE])
         real_ms = 0;
     if (real_ms >= YEAR_10000_MS)
         real_ms = YEAR_10000_MS - 1;
+    /* Nearly every call is for the same second as the one before. */
+    static _Thread_local struct {
+        time_t seconds;
+        char text[CLOCK_RFC3339_SIZE]; /* without milliseconds; "" = not known yet */
+        size_t len;
+    } last;
     time_t seconds = (time_t)(real_ms / 1000);
-    struct tm tm;
-    gmtime_r(&seconds, &tm);
-    size_t n = strftime(out, CLOCK_RFC3339_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(out + n, CLOCK_RFC3339_SIZE - n, ".%03dZ", (int)(real_ms % 1000));
+    if (last.len == 0 || seconds != last.seconds) {
+        struct tm tm;
+        gmtime_r(&seconds, &tm);
+        last.len = strftime(last.text, sizeof last.text, "%Y-%m-%dT%H:%M:%S", &tm);
+        last.seconds = seconds;
+    }
+    unsigned ms = (unsigned)(real_ms % 1000);
+    memcpy(out, last.text, last.len);
+    out += last.len;
+    out[0] = '.';
+    out[1] = (char)('0' + ms / 100);
+    out[2] = (char)('0' + ms / 10 % 10);
+    out[3] = (char)('0' + ms % 10);
+    out[4] = 'Z';
+    out[5] = '\0';
 }

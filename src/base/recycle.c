@@ -148,9 +148,17 @@ void *recycle_realloc(void *block, size_t size)
 {
     if (block == NULL)
         return recycle_malloc(size);
-    size_t old = block_size(header_of(block));
+    struct header *header = header_of(block);
+    size_t old = block_size(header);
     if (size <= old && (size > old / 4 || old <= SMALLEST))
         return block;
+    if (header->class == UNCLASSIFIED && class_of(size) == UNCLASSIFIED) {
+        header = size > SIZE_MAX - sizeof *header ? NULL : realloc(header, sizeof *header + size);
+        if (header == NULL)
+            return NULL;
+        header->u.size = size;
+        return header + 1;
+    }
     void *moved = recycle_malloc(size);
     if (moved == NULL)
         return NULL;

@@ -5,6 +5,8 @@
  */
 #include "core/header.h"
 
+#include "base/recycle.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,7 +57,7 @@ static bool same_name(const char *a, const char *b)
 
 void header_list_fini(struct header_list *list)
 {
-    free(list->items);
+    recycle_free(list->items);
     memset(list, 0, sizeof(*list));
 }
 
@@ -76,7 +78,7 @@ static int reserve(struct header_list *list, size_t count)
             return -1;
         cap *= 2;
     }
-    items = realloc(list->items, cap * sizeof(*items));
+    items = recycle_realloc(list->items, cap * sizeof(*items));
     if (items == NULL)
         return -1;
     list->items = items;
@@ -99,15 +101,22 @@ int header_add(struct header_list *list, const char *name, size_t name_len, cons
     return 0;
 }
 
+static bool has_name(const struct header *h, const char *name, size_t len)
+{
+    return h->name_len == len && compare(h->name, name, len) == 0;
+}
+
 bool header_is(const struct header *h, const char *name)
 {
-    return same_name(h->name, name);
+    return has_name(h, name, strlen(name));
 }
 
 const struct header *header_find(const struct header_list *list, const char *name)
 {
+    size_t len = strlen(name);
+
     for (size_t i = 0; i < list->count; i++) {
-        if (header_is(&list->items[i], name))
+        if (has_name(&list->items[i], name, len))
             return &list->items[i];
     }
     return NULL;
@@ -115,10 +124,11 @@ const struct header *header_find(const struct header_list *list, const char *nam
 
 size_t header_count(const struct header_list *list, const char *name)
 {
+    size_t len = strlen(name);
     size_t found = 0;
 
     for (size_t i = 0; i < list->count; i++) {
-        if (header_is(&list->items[i], name))
+        if (has_name(&list->items[i], name, len))
             found++;
     }
     return found;
@@ -126,11 +136,12 @@ size_t header_count(const struct header_list *list, const char *name)
 
 size_t header_remove(struct header_list *list, const char *name)
 {
+    size_t len = strlen(name);
     size_t kept = 0;
     size_t removed;
 
     for (size_t i = 0; i < list->count; i++) {
-        if (!header_is(&list->items[i], name))
+        if (!has_name(&list->items[i], name, len))
             list->items[kept++] = list->items[i];
     }
     removed = list->count - kept;
@@ -367,10 +378,29 @@ bool header_parse_content_length(const char *value, int64_t *out)
     return true;
 }
 
+/* Whether none of eight bytes is a control byte. It may say no to some that are fine. */
+static bool eight_are_clean(const char *bytes)
+{
+    const uint64_t each = UINT64_C(0x0101010101010101);
+    uint64_t word;
+
+    memcpy(&word, bytes, sizeof(word));
+    uint64_t low = (word - each * ' ') & ~word;
+    uint64_t del = word ^ (each * 0x7f);
+    del = (del - each) & ~del;
+    return ((low | del) & (each * 0x80)) == 0;
+}
+
 bool header_value_is_clean(const char *value, size_t len)
 {
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)value[i];
+    size_t i = 0;
+
+    while (i < len) {
+        if (len - i >= 8 && eight_are_clean(value + i)) {
+            i += 8;
+            continue;
+        }
+        unsigned char c = (unsigned char)value[i++];
 
         if ((c < ' ' && c != '\t') || c == 0x7f)
             return false;

@@ -36,6 +36,12 @@ static void text_string(struct buf *out, const char *value)
     text_field(out, value, value == NULL ? 0 : strlen(value));
 }
 
+static void number_field(struct buf *out, uint64_t number)
+{
+    buf_putc(out, ' ');
+    buf_put_uint(out, number);
+}
+
 static void format_text(struct buf *out, const struct access_record *r, const char *time)
 {
     buf_puts(out, time);
@@ -44,13 +50,16 @@ static void format_text(struct buf *out, const struct access_record *r, const ch
     text_string(out, r->provider);
     text_string(out, r->method);
     text_field(out, r->path, r->path == NULL ? 0 : path_length(r->path));
-    buf_printf(out, " %d %u", r->status, r->attempts);
+    number_field(out, (uint64_t)r->status);
+    number_field(out, r->attempts);
     text_string(out, r->key);
     if (r->first_byte_ms < 0)
         buf_puts(out, " -");
     else
-        buf_printf(out, " %" PRId64, r->first_byte_ms);
-    buf_printf(out, " %" PRId64 " %" PRIu64 " %" PRIu64, r->total_ms, r->bytes_in, r->bytes_out);
+        number_field(out, (uint64_t)r->first_byte_ms);
+    number_field(out, r->total_ms < 0 ? 0 : (uint64_t)r->total_ms);
+    number_field(out, r->bytes_in);
+    number_field(out, r->bytes_out);
     text_string(out, r->error);
     buf_putc(out, '\n');
 }

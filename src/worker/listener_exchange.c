@@ -5,6 +5,7 @@
  */
 #include "worker/listener_internal.h"
 
+#include "base/recycle.h"
 #include "core/route.h"
 
 #include <errno.h>
@@ -205,7 +206,7 @@ void *exchange_on_target(void *cls, const char *target, struct MHD_Connection *m
     (void)cls;
     struct connection *connection =
         MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
-    struct exchange *exchange = calloc(1, sizeof *exchange);
+    struct exchange *exchange = recycle_calloc(1, sizeof *exchange);
     if (exchange == NULL)
         return NULL;
     exchange->connection = connection;
@@ -361,5 +362,5 @@ void exchange_on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls
     connection->exchange = NULL;
     connection->served = true;
     listener_end_idle_soon(connection->listener);
-    free(exchange);
+    recycle_free(exchange);
 }

@@ -5,6 +5,8 @@
  */
 #include "worker/relay_internal.h"
 
+#include "base/recycle.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -217,10 +219,17 @@ size_t relays_count(const struct relays *relays)
     return relays->count;
 }
 
+static void write_id(char out[17], uint64_t id)
+{
+    for (int i = 15; i >= 0; i--, id >>= 4)
+        out[i] = "0123456789abcdef"[id & 15];
+    out[16] = '\0';
+}
+
 static struct relay *begin(struct relays *relays, const struct relay_request *request,
                            const struct relay_client *ops, void *client)
 {
-    struct relay *relay = calloc(1, sizeof *relay);
+    struct relay *relay = recycle_calloc(1, sizeof *relay);
     if (relay == NULL)
         return NULL;
     relay->relays = relays;
@@ -230,7 +239,7 @@ static struct relay *begin(struct relays *relays, const struct relay_request *re
     relay->key = -1;
     relay->first_byte_ms = -1;
     relays->env.clock(relays->env.clock_arg, &relay->began);
-    (void)snprintf(relay->id, sizeof relay->id, "%016" PRIx64, relays->id_base + relays->id_next++);
+    write_id(relay->id, relays->id_base + relays->id_next++);
     spool_init(&relay->spool, (size_t)relays->env.conf->limits.buffer_memory);
     relays->count++;
     return relay;
@@ -362,7 +371,7 @@ void relay_finish(struct relay **relay, bool complete)
     buf_fini(&r->encoded);
     gunzip_free(&r->gunzip);
     arena_fini(&r->arena);
-    free(r);
+    recycle_free(r);
 }
 
 /* ---- the client side's calls */

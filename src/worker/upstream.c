@@ -7,6 +7,7 @@
  */
 #include "worker/upstream_internal.h"
 
+#include "base/recycle.h"
 #include "base/secret.h"
 
 #include <stdio.h>
@@ -87,11 +88,11 @@ static void retire(struct attempt *attempt, bool reusable)
     response_head_fini(&attempt->head);
     buf_fini(&attempt->line);
     buf_fini(&attempt->held);
-    free(attempt->piece);
+    recycle_free(attempt->piece);
     if (attempt->block != NULL)
-        secret_wipe(attempt->block, attempt->block_size);
-    free(attempt->block);
-    free(attempt);
+        secret_wipe(attempt->block, attempt->head_len);
+    recycle_free(attempt->block);
+    recycle_free(attempt);
 }
 
 void attempt_report(struct attempt *attempt, enum upstream_result result, const char *reason, bool reusable)
@@ -158,7 +159,7 @@ static void on_attempt_timer(struct loop_timer *timer)
 struct attempt *upstream_start(struct upstream *upstream, const struct upstream_request *request,
                                const struct upstream_events *events, void *arg)
 {
-    struct attempt *attempt = calloc(1, sizeof *attempt);
+    struct attempt *attempt = recycle_calloc(1, sizeof *attempt);
     if (attempt == NULL)
         return NULL;
     attempt->upstream = upstream;

@@ -63,11 +63,13 @@ struct attempt {
     struct loop_timer timer;
     int64_t active_ms; /* when something last moved */
 
-    char *block; /* the request's head, and a short body; holds a key, so it is wiped */
-    size_t block_size;
+    char *block; /* the request's head, and inside TLS a short body; holds a key, so it is wiped */
+    size_t head_len;
     const char *out; /* what goes out now */
     size_t out_len;
     size_t out_at;
+    const char *tail; /* and what goes out with it: a body in memory */
+    size_t tail_len;
     enum upstream_body body;
     const struct spool *spool;
     int64_t body_at;   /* bytes of the body that were handed out */
@@ -127,9 +129,9 @@ struct link *link_take(struct links *links, struct attempt *attempt);
 /* The attempt needs it no more. */
 void link_release(struct link *link, bool reusable);
 
-/* Sends a part of the bytes. > 0, LINK_AGAIN or LINK_BROKEN. After LINK_AGAIN the same bytes must come again.
- */
-ssize_t link_send(struct link *link, const char *data, size_t len);
+/* Sends a part of the bytes at data and, in a plain connection, of those of tail behind them. > 0, LINK_AGAIN
+ * or LINK_BROKEN. After LINK_AGAIN the same bytes must come again. */
+ssize_t link_send(struct link *link, const char *data, size_t len, const char *tail, size_t tail_len);
 
 /* > 0, 0 at the end, LINK_AGAIN or LINK_BROKEN (link->error says why). */
 ssize_t link_receive(struct link *link, char *out, size_t max);

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #define IDLE_MAX_MS (118 * 1000) /* many servers and balancers close after 120 s */
 
@@ -63,7 +64,7 @@ static const char *tls_error(const struct link *link, CURLcode code)
     return link->error[0] != '\0' ? link->error : curl_easy_strerror(code);
 }
 
-ssize_t link_send(struct link *link, const char *data, size_t len)
+ssize_t link_send(struct link *link, const char *data, size_t len, const char *tail, size_t tail_len)
 {
     if (link->tls) {
         size_t sent = 0;
@@ -73,8 +74,10 @@ ssize_t link_send(struct link *link, const char *data, size_t len)
             return LINK_AGAIN;
         return code == CURLE_OK ? (ssize_t)sent : broken(link, tls_error(link, code));
     }
+    struct iovec parts[2] = {{(void *)(uintptr_t)data, len}, {(void *)(uintptr_t)tail, tail_len}};
+    const struct msghdr message = {.msg_iov = parts, .msg_iovlen = tail_len > 0 ? 2 : 1};
     for (;;) {
-        ssize_t sent = send(link->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t sent = sendmsg(link->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent >= 0)
             return sent;
         if (errno == EAGAIN)
@@ -384,7 +387,6 @@ int links_init(struct links *links, struct loop *loop, const struct provider_lis
     *links = (struct links){.loop = loop, .providers = providers, .idle_max = (size_t)max};
     links->timer.fn = on_library_timer_due;
     links->idle = calloc(providers->count + 1, sizeof *links->idle);
-    recycle_begin();
     if (links->idle == NULL ||
         curl_global_init_mem(CURL_GLOBAL_DEFAULT, recycle_malloc, recycle_free, recycle_realloc,
                              recycle_strdup, recycle_calloc) != CURLE_OK)
@@ -416,6 +418,5 @@ void links_fini(struct links *links)
         (void)curl_share_cleanup(links->share);
     loop_timer_cancel(links->loop, &links->timer);
     curl_global_cleanup();
-    recycle_end();
     free(links->idle);
 }

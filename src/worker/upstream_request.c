@@ -4,16 +4,16 @@
  */
 #include "worker/upstream_internal.h"
 
+#include "base/recycle.h"
 #include "base/secret.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 
-#define WITH_HEAD_BYTES (16 * 1024) /* a body up to this goes out together with the head */
-#define PIECE_BYTES     (16 * 1024)
-#define PIECE_FRAME     32 /* a chunk's size line and end */
+#define COPY_BYTES  (16 * 1024) /* a TLS record's worth */
+#define PIECE_BYTES (16 * 1024)
+#define PIECE_FRAME 32 /* a chunk's size line and end */
 
 /* ---- the head */
 
@@ -85,22 +85,23 @@ int attempt_prepare(struct attempt *attempt, const struct upstream_request *requ
     else if (request->body == UPSTREAM_BODY_STREAM)
         attempt->body_left = request->stream_length;
 
+    /* A body in memory goes out together with the head; inside TLS that takes a copy. */
     const char *memory = request->body == UPSTREAM_BODY_SPOOL ? spool_memory(request->spool) : NULL;
-    size_t with_head = 0;
-    if (memory != NULL && attempt->body_left <= WITH_HEAD_BYTES)
-        with_head = (size_t)attempt->body_left;
-    attempt->block_size = head_size(request) + with_head;
-    attempt->block = malloc(attempt->block_size);
+    size_t tail_len = memory != NULL ? (size_t)attempt->body_left : 0;
+    size_t copy = attempt->conf->base_url.https && tail_len <= COPY_BYTES ? tail_len : 0;
+    attempt->block = recycle_malloc(head_size(request) + copy);
     if (attempt->block == NULL)
         return -1;
     char *end = put_head(attempt->block, attempt, request);
-    if (with_head > 0) {
-        end = put(end, memory, with_head);
-        attempt->body_at = (int64_t)with_head;
-        attempt->body_left = 0;
-    }
+    attempt->head_len = (size_t)(end - attempt->block);
+    if (copy > 0)
+        end = put(end, memory, copy);
     attempt->out = attempt->block;
     attempt->out_len = (size_t)(end - attempt->block);
+    attempt->tail = memory;
+    attempt->tail_len = tail_len - copy;
+    if (memory != NULL)
+        attempt->body_left = 0;
     return 0;
 }
 
@@ -108,24 +109,17 @@ int attempt_prepare(struct attempt *attempt, const struct upstream_request *requ
 
 enum next { NEXT_OUT, NEXT_WAIT, NEXT_END, NEXT_FAILED };
 
-/* The rest of a body in memory, or a piece of the spool's file. */
-static enum next next_of_spool(struct attempt *attempt)
+static enum next next_of_file(struct attempt *attempt)
 {
-    const char *memory = spool_memory(attempt->spool);
     if (attempt->body_left == 0)
         return NEXT_END;
-    if (memory != NULL) {
-        attempt->out = memory + attempt->body_at;
-        attempt->out_len = (size_t)attempt->body_left;
-    } else {
-        ssize_t got = spool_read(attempt->spool, attempt->body_at, attempt->piece, PIECE_BYTES);
-        if (got <= 0 || got > attempt->body_left)
-            return NEXT_FAILED;
-        attempt->out = attempt->piece;
-        attempt->out_len = (size_t)got;
-    }
-    attempt->body_at += (int64_t)attempt->out_len;
-    attempt->body_left -= (int64_t)attempt->out_len;
+    ssize_t got = spool_read(attempt->spool, attempt->body_at, attempt->piece, PIECE_BYTES);
+    if (got <= 0 || got > attempt->body_left)
+        return NEXT_FAILED;
+    attempt->out = attempt->piece;
+    attempt->out_len = (size_t)got;
+    attempt->body_at += got;
+    attempt->body_left -= got;
     return NEXT_OUT;
 }
 
@@ -160,17 +154,33 @@ static enum next next_of_stream(struct attempt *attempt)
 
 static enum next next_out(struct attempt *attempt)
 {
-    attempt->out_len = 0;
+    attempt->out = attempt->tail;
+    attempt->out_len = attempt->tail_len;
     attempt->out_at = 0;
+    attempt->tail_len = 0;
+    if (attempt->out_len > 0)
+        return NEXT_OUT;
     if (attempt->body == UPSTREAM_BODY_NONE)
         return NEXT_END;
-    if (attempt->piece == NULL && attempt->body_left != 0 &&
-        (attempt->body == UPSTREAM_BODY_STREAM || spool_memory(attempt->spool) == NULL)) {
-        attempt->piece = malloc(PIECE_BYTES + PIECE_FRAME);
+    if (attempt->piece == NULL && attempt->body_left != 0) {
+        attempt->piece = recycle_malloc(PIECE_BYTES + PIECE_FRAME);
         if (attempt->piece == NULL)
             return NEXT_FAILED;
     }
-    return attempt->body == UPSTREAM_BODY_SPOOL ? next_of_spool(attempt) : next_of_stream(attempt);
+    return attempt->body == UPSTREAM_BODY_SPOOL ? next_of_file(attempt) : next_of_stream(attempt);
+}
+
+static void went_out(struct attempt *attempt, size_t sent)
+{
+    size_t left = attempt->out_len - attempt->out_at;
+    if (sent <= left) {
+        attempt->out_at += sent;
+        return;
+    }
+    attempt->out = attempt->tail;
+    attempt->out_len = attempt->tail_len;
+    attempt->out_at = sent - left;
+    attempt->tail_len = 0;
 }
 
 void attempt_stop_sending(struct attempt *attempt)
@@ -187,8 +197,8 @@ bool attempt_pump(struct attempt *attempt)
     attempt->upload_waits = false;
     while (!attempt->sent) {
         if (attempt->out_at < attempt->out_len) {
-            ssize_t sent =
-                link_send(attempt->link, attempt->out + attempt->out_at, attempt->out_len - attempt->out_at);
+            ssize_t sent = link_send(attempt->link, attempt->out + attempt->out_at,
+                                     attempt->out_len - attempt->out_at, attempt->tail, attempt->tail_len);
             if (sent == LINK_AGAIN) {
                 link_watch(attempt->link, in | EPOLLOUT);
                 return true;
@@ -198,7 +208,7 @@ bool attempt_pump(struct attempt *attempt)
                 return true;
             }
             attempt->active_ms = loop_now(attempt->upstream->loop);
-            attempt->out_at += (size_t)sent;
+            went_out(attempt, (size_t)sent);
             continue;
         }
         switch (next_out(attempt)) {

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/recycle.h"
 #include "io/access.h"
 #include "io/store.h"
 #include "worker/child_signals.h"
@@ -208,6 +209,7 @@ static void free_parts(struct worker *worker)
 int worker_main(const struct heritage *heritage)
 {
     struct worker worker = {.heritage = heritage, .slot = &heritage->shared->workers[heritage->slot]};
+    recycle_begin(); /* a request is some hundred allocations, nearly all of the same few sizes */
     if (make_parts(&worker) != 0) {
         log_error("worker %u could not be started: %s", heritage->number, strerror(errno));
         free_parts(&worker);

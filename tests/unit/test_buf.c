@@ -77,6 +77,20 @@ START_TEST(printf_any_length)
 }
 END_TEST
 
+START_TEST(numbers)
+{
+    struct buf b = {0};
+
+    buf_put_uint(&b, 0);
+    buf_putc(&b, ' ');
+    buf_put_uint(&b, 10203);
+    buf_putc(&b, ' ');
+    buf_put_uint(&b, UINT64_MAX);
+    ck_assert_str_eq(b.data, "0 10203 18446744073709551615");
+    buf_fini(&b);
+}
+END_TEST
+
 START_TEST(reserve_makes_room_for_nul)
 {
     struct buf b = {0};
@@ -235,6 +249,7 @@ int main(void)
     tcase_add_test(tc, appends);
     tcase_add_test(tc, grows);
     tcase_add_test(tc, printf_any_length);
+    tcase_add_test(tc, numbers);
     tcase_add_test(tc, reserve_makes_room_for_nul);
     tcase_add_loop_test(tc, failure_is_sticky, 0, (int)(sizeof(impossible) / sizeof(impossible[0])));
     tcase_add_test(tc, take_gives_the_content_away);

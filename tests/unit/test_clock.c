@@ -36,6 +36,21 @@ START_TEST(rfc3339)
 }
 END_TEST
 
+/* One after the other in one process: what was written last must not show through. */
+START_TEST(rfc3339_in_any_order)
+{
+    char out[CLOCK_RFC3339_SIZE];
+    size_t count = sizeof(times) / sizeof(times[0]);
+
+    for (size_t i = 0; i < count * count; i++) {
+        clock_rfc3339(times[i / count].ms, out);
+        ck_assert_str_eq(out, times[i / count].text);
+        clock_rfc3339(times[i % count].ms, out);
+        ck_assert_str_eq(out, times[i % count].text);
+    }
+}
+END_TEST
+
 START_TEST(real_is_unix_time)
 {
     int64_t before = (int64_t)time(NULL);
@@ -69,6 +84,7 @@ int main(void)
     TCase *tc = tcase_create("clock");
 
     tcase_add_loop_test(tc, rfc3339, 0, (int)(sizeof(times) / sizeof(times[0])));
+    tcase_add_test(tc, rfc3339_in_any_order);
     tcase_add_test(tc, real_is_unix_time);
     tcase_add_test(tc, mono_never_goes_back);
     suite_add_tcase(suite, tc);

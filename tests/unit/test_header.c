@@ -335,6 +335,27 @@ START_TEST(content_lengths)
 }
 END_TEST
 
+/* Each byte at each place, among others: below a space (but for the tab) and DEL are control bytes. */
+START_TEST(clean_values)
+{
+    for (size_t len = 1; len < 20; len++) {
+        for (size_t at = 0; at < len; at++) {
+            for (int byte = 0; byte < 256; byte++) {
+                char value[20];
+
+                memset(value, at % 2 == 0 ? 'v' : 0xc3, len);
+                value[at] = (char)byte;
+                bool clean = byte == '\t' || (byte >= ' ' && byte != 0x7f);
+                ck_assert_msg(header_value_is_clean(value, len) == clean, "byte %d at %zu of %zu", byte, at,
+                              len);
+            }
+        }
+    }
+    ck_assert(header_value_is_clean("", 0));
+    ck_assert(header_value_is_clean("\t\t\t\t\t\t\t\t\t\t\t\t", 12));
+}
+END_TEST
+
 START_TEST(out_of_memory)
 {
     struct header_list list = {0};
@@ -386,7 +407,8 @@ int main(void)
     tcase_add_test(tc, copy_with_thousands_of_names);
     tcase_add_loop_test(tc, content_lengths, 0, COUNT(length_cases));
     if (can_limit())
-        tcase_add_test(tc, out_of_memory);
+        tcase_add_test(tc, clean_values);
+    tcase_add_test(tc, out_of_memory);
     srunner_run_all(sr, CK_ENV);
     failed = srunner_ntests_failed(sr);
     srunner_free(sr);
