@@ -267,6 +267,7 @@ static enum MHD_Result begin(struct exchange *exchange, const char *method, cons
         .headers = &exchange->headers,
         .peer = connection->peer[0] != '\0' ? connection->peer : NULL,
         .framing = {.content_length = -1},
+        .arena = &exchange->arena,
     };
     enum reply_code code;
     exchange->begun = true;

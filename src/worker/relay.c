@@ -320,7 +320,7 @@ static void write_log(struct relay *relay, bool complete)
         .client = relay->request.peer != NULL ? relay->request.peer : "unix",
         .provider = relay->provider != NULL ? relay->provider->name : NULL,
         .method = relay->request.method,
-        .path = arena_strndup(&relay->arena, relay->request.target, path_len),
+        .path = arena_strndup(relay->request.arena, relay->request.target, path_len),
         .status = relay->answered ? relay->answer.status : STATUS_CLIENT_CLOSED,
         .attempts = relay->attempts,
         .key = relay->key >= 0       ? relay->provider->keys[relay->key].hint
@@ -370,7 +370,6 @@ void relay_finish(struct relay **relay, bool complete)
     buf_fini(&r->body);
     buf_fini(&r->encoded);
     gunzip_free(&r->gunzip);
-    arena_fini(&r->arena);
     recycle_free(r);
 }
 

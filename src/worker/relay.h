@@ -11,6 +11,7 @@
 #ifndef CLAVIGER_WORKER_RELAY_H
 #define CLAVIGER_WORKER_RELAY_H
 
+#include "base/arena.h"
 #include "core/http_rules.h"
 #include "core/pool.h"
 #include "core/reply.h"
@@ -67,6 +68,7 @@ struct relay_request {
     const char *host; /* NULL = none sent */
     bool https;
     struct http_framing framing;
+    struct arena *arena; /* for what lives as long as the relay */
 };
 
 struct relay_answer {

@@ -24,7 +24,7 @@ static void add_reply_headers(struct relay *relay, enum reply_code code, int64_t
     (void)add(headers, "Content-Type", "application/json");
     (void)add(headers, REPLY_ERROR_HEADER, reply_code_name(code));
     if (retry_after_s > 0)
-        (void)add(headers, "Retry-After", arena_printf(&relay->arena, "%" PRId64, retry_after_s));
+        (void)add(headers, "Retry-After", arena_printf(relay->request.arena, "%" PRId64, retry_after_s));
     if (code == REPLY_METHOD_NOT_ALLOWED) /* RFC 9110 section 15.5.6 */
         (void)add(headers, "Allow", ALLOWED_METHODS);
     if (code == REPLY_UNAUTHORIZED) /* RFC 9110 section 15.5.2 */

@@ -26,7 +26,7 @@ int relay_prepare_upstream(struct relay *relay)
     const char *const own_header[] = {provider->auth_header, NULL};
     const char *const *credentials =
         provider->type == PROVIDER_CUSTOM ? own_header : provider_type_info(provider->type)->byok_headers;
-    const char *url = base_url_join(&provider->base_url, relay->rest, &relay->arena);
+    const char *url = base_url_join(&provider->base_url, relay->rest, relay->request.arena);
     if (url == NULL || header_copy_end_to_end(request->headers, credentials, headers) != 0)
         return -1;
     relay->upstream_target = url + strlen(provider->base_url.origin);
@@ -36,7 +36,7 @@ int relay_prepare_upstream(struct relay *relay)
         credential_strip(&conf->providers, headers);
     else
         credential_strip_gateway(provider, headers);
-    if (forwarded_set(headers, &peer, &relay->arena) != 0)
+    if (forwarded_set(headers, &peer, relay->request.arena) != 0)
         return -1;
     if (header_find(headers, "User-Agent") == NULL && conf->user_agent[0] != '\0' &&
         header_add(headers, "User-Agent", strlen("User-Agent"), conf->user_agent, strlen(conf->user_agent)) !=
@@ -145,7 +145,7 @@ static void on_done(void *arg, enum upstream_result result, const char *reason)
     relay->attempt_done = true;
     relay->result = result;
     if (reason != NULL)
-        relay->reason = arena_strndup(&relay->arena, reason, strlen(reason));
+        relay->reason = arena_strndup(relay->request.arena, reason, strlen(reason));
     if (relay->answered) {
         if (result == UPSTREAM_COMPLETE) {
             relay_end_body(relay);
@@ -196,7 +196,7 @@ int relay_send_attempt(struct relay *relay)
         .body = body_kind(relay),
         .spool = &relay->spool,
         .stream_length = relay->request.framing.chunked ? -1 : relay->request.framing.content_length,
-        .arena = &relay->arena,
+        .arena = relay->request.arena,
     };
     relay->attempt = env->start(env->upstream, &request, &events, relay);
     return relay->attempt != NULL ? 0 : -1;

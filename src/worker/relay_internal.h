@@ -30,7 +30,6 @@ struct relay {
     struct relay_request request;
     const struct relay_client *ops;
     void *client;
-    struct arena arena;
     struct store_clock began;
     char id[24];
 

@@ -26,7 +26,7 @@ struct link {
     int fd;
     struct loop_watch watch;
     int64_t idle_since_ms;
-    CURL *easy;
+    CURL *easy;                  /* NULL once a plain connection is there */
     char error[CURL_ERROR_SIZE]; /* what the library or the system said last */
 };
 

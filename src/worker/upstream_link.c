@@ -14,6 +14,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #define IDLE_MAX_MS (118 * 1000) /* many servers and balancers close after 120 s */
 
@@ -38,6 +39,21 @@ static void unlink_from(struct link_list *list, struct link *link)
         link->next->prev = link->prev;
 }
 
+/* Closes the connection with it, unless its socket was taken over. */
+static void forget_handle(struct link *link)
+{
+    (void)curl_multi_remove_handle(link->links->multi, link->easy);
+    curl_easy_cleanup(link->easy);
+    link->easy = NULL;
+}
+
+/* The library closes a socket: not the one that was taken over. */
+static int on_close(void *arg, curl_socket_t fd)
+{
+    const struct link *link = arg;
+    return !link->tls && link->connected && fd == link->fd ? 0 : close(fd);
+}
+
 static void close_link(struct link *link)
 {
     struct links *links = link->links;
@@ -46,8 +62,10 @@ static void close_link(struct link *link)
         links->idle_count--;
     if (link->watched)
         loop_watch_remove(links->loop, &link->watch);
-    (void)curl_multi_remove_handle(links->multi, link->easy); /* closes it */
-    curl_easy_cleanup(link->easy);
+    if (link->easy != NULL)
+        forget_handle(link);
+    if (!link->tls && link->fd >= 0)
+        (void)close(link->fd);
     free(link);
 }
 
@@ -179,6 +197,8 @@ static CURL *make_handle(struct link *link)
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)conf->connect_timeout_ms);
     SET(CURLOPT_SHARE, link->links->share);
+    SET(CURLOPT_CLOSESOCKETFUNCTION, on_close);
+    SET(CURLOPT_CLOSESOCKETDATA, link);
     if (conf->ca_file != NULL && conf->ca_file[0] != '\0')
         SET(CURLOPT_CAINFO, conf->ca_file);
 #undef SET
@@ -209,33 +229,39 @@ static struct link *link_open(struct links *links, size_t provider)
     return link;
 }
 
-/* The library reports that it has connected, or why not. */
+/* Binds handle and connection together: from then on the library keeps its hands off it. */
+static CURLcode hold_tls(struct link *link)
+{
+    char byte;
+    size_t got;
+    CURLcode code = curl_easy_recv(link->easy, &byte, 1, &got);
+    if (code == CURLE_AGAIN)
+        return CURLE_OK;
+    if (code == CURLE_OK) { /* it ended, or said something before it was asked */
+        (void)snprintf(link->error, sizeof link->error, "its answer is malformed");
+        code = CURLE_WEIRD_SERVER_REPLY;
+    }
+    return code;
+}
+
+/* The library reports that it has connected, or why not. Without TLS it is not needed any more then. */
 static void on_done(struct link *link, CURLcode code)
 {
     curl_socket_t fd = CURL_SOCKET_BAD;
-    char byte;
     if (code == CURLE_OK)
         (void)curl_easy_getinfo(link->easy, CURLINFO_ACTIVESOCKET, &fd);
-    /* The first call binds handle and connection together: from then on the library keeps its hands off it.
-     */
-    if (fd != CURL_SOCKET_BAD) {
-        size_t got;
-        code = curl_easy_recv(link->easy, &byte, 1, &got);
-        if (code == CURLE_OK) { /* it ended, or said something before it was asked */
-            (void)snprintf(link->error, sizeof link->error, "its answer is malformed");
-            code = CURLE_WEIRD_SERVER_REPLY;
-        } else if (code == CURLE_AGAIN) {
-            code = CURLE_OK;
-        }
-    } else if (code == CURLE_OK) {
+    if (code == CURLE_OK && fd == CURL_SOCKET_BAD)
         code = CURLE_COULDNT_CONNECT;
-    }
+    if (code == CURLE_OK && link->tls)
+        code = hold_tls(link);
     if (code != CURLE_OK) {
         attempt_not_connected(link->attempt, code);
         return;
     }
     link->fd = fd;
     link->connected = true;
+    if (!link->tls)
+        forget_handle(link);
     attempt_connected(link->attempt);
 }
 

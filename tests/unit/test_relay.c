@@ -15,6 +15,7 @@ static struct {
     struct key keys[3];
     struct pool pool;
     struct relays *relays;
+    struct arena arena;
     struct store_clock now;
     /* upstream */
     int starts;
@@ -192,6 +193,7 @@ static void teardown(void)
     ck_assert_uint_eq(relays_count(world.relays), 0);
     ck_assert(!world.running);
     relays_free(&world.relays);
+    arena_fini(&world.arena);
     pool_fini(&world.pool);
     base_url_fini(&world.provider.base_url);
     for (int i = 0; i < 3; i++)
@@ -213,6 +215,7 @@ static struct relay *begin(const char *method, const char *target, int64_t lengt
         .framing = {.has_body = length != -1,
                     .chunked = length == -2,
                     .content_length = length < 0 ? -1 : length},
+        .arena = &world.arena,
     };
     header_list_clear(&request_headers);
     ck_assert_int_eq(header_add(&request_headers, "Host", 4, "gateway", 7), 0);
