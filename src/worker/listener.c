@@ -16,12 +16,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define ACCEPT_BATCH     8   /* connections taken at one event: the other workers want some too */
-#define ACCEPT_RETRY_MS  100 /* after accept() failed for want of something */
-#define TICK_MS          500 /* how often the library looks at its own timeouts */
-#define DRY_ROUNDS       1   /* of the library without progress; then it most likely has nothing to do */
-#define LOOK_MS          10  /* until it is asked again all the same */
-#define POOL_EXTRA_BYTES (16 * 1024) /* beside a request's head: its fields' table, and the answer's head */
+#define ACCEPT_BATCH    8   /* connections taken at one event: the other workers want some too */
+#define ACCEPT_RETRY_MS 100 /* after accept() failed for want of something */
+#define TICK_MS         500 /* how often the library looks at its own timeouts */
+#define DRY_ROUNDS      1   /* of the library without progress; then it most likely has nothing to do */
+#define LOOK_MS         10  /* until it is asked again all the same */
+#define POOL_EXTRA_BYTES                                                                                     \
+    (8 * 1024) /* beside a request's head: its fields' table, and a usual answer's head */
 
 /* ---- heads that are awaited */
 
@@ -366,6 +367,11 @@ static size_t leave_escaped(void *cls, struct MHD_Connection *mhd, char *text)
     return strlen(text);
 }
 
+size_t listener_pool_bytes(const struct listener *listener)
+{
+    return (size_t)listener->options.conf->limits.header_size + POOL_EXTRA_BYTES;
+}
+
 static struct MHD_Daemon *start_daemon(struct listener *listener)
 {
     const struct conf *conf = listener->options.conf;
@@ -377,8 +383,7 @@ static struct MHD_Daemon *start_daemon(struct listener *listener)
                             MHD_OPTION_NOTIFY_CONNECTION, on_notify, listener, MHD_OPTION_UNESCAPE_CALLBACK,
                             leave_escaped, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_CONNECTION_LIMIT,
                             (unsigned)conf->limits.connections + 1, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                            (size_t)conf->limits.header_size + POOL_EXTRA_BYTES,
-                            MHD_OPTION_CONNECTION_TIMEOUT,
+                            listener_pool_bytes(listener), MHD_OPTION_CONNECTION_TIMEOUT,
                             (unsigned)((conf->limits.client_timeout_ms + 999) / 1000), MHD_OPTION_END);
 }
 

@@ -31,6 +31,10 @@
 #define OPEN_WAITS_MAX 128 /* each is asked in every round */
 #define OPEN_WAIT_MS   20  /* an answer that takes longer is no short one: under client_timeout in any case */
 
+#define ANSWER_HEAD_BYTES                                                                                    \
+    1024 /* of an answer's head beside its fields: status line, Date, framing, some slack */
+#define ANSWER_HEAD_USUAL 2048
+
 static void wait_for_relay(struct exchange *exchange)
 {
     exchange->suspended = true;
@@ -161,12 +165,28 @@ static enum MHD_Result queue_early(struct exchange *exchange)
     return queue_answer(exchange);
 }
 
+/* The library builds the answer's head in what the request's head has left of the connection's memory, and
+ * breaks off when that is too little. An answer with such a head is written past it. */
+static bool head_fits(const struct exchange *exchange)
+{
+    struct relay_answer answer;
+    size_t need = ANSWER_HEAD_BYTES;
+    if (!relay_answer(exchange->relay, &answer))
+        return true;
+    for (size_t i = 0; i < answer.headers->count; i++)
+        need += (size_t)answer.headers->items[i].name_len + answer.headers->items[i].value_len + 4;
+    if (need <= ANSWER_HEAD_USUAL)
+        return true;
+    return need + listener_head_memory(exchange->mhd, exchange->target, &exchange->headers) <=
+           listener_pool_bytes(exchange->connection->listener);
+}
+
 /* ---- what the relay says */
 
 static void on_answer(void *client)
 {
     struct exchange *exchange = client;
-    if (exchange->ended)
+    if (exchange->ended && head_fits(exchange))
         exchange_resume(exchange);
     else
         exchange_raw_begin(exchange);

@@ -44,6 +44,34 @@ bool listener_head_is_plain(struct MHD_Connection *mhd, const char *target_end, 
     return check.plain && memcmp(check.expected - 2, two_ends, sizeof two_ends) == 0;
 }
 
+/* The library's table has an entry for each field, each cookie and each argument of the query, and it copies
+ * Cookie fields. */
+#define ENTRY_BYTES 80
+
+static size_t count_char(const char *text, char c)
+{
+    size_t count = 0;
+    for (; (text = strchr(text, c)) != NULL; text++)
+        count++;
+    return count;
+}
+
+size_t listener_head_memory(struct MHD_Connection *mhd, const char *target, const struct header_list *headers)
+{
+    const union MHD_ConnectionInfo *size =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    size_t entries = headers->count + count_char(target, '&') + 1;
+    size_t bytes = size != NULL ? size->header_size : 0;
+    for (size_t i = 0; i < headers->count; i++) {
+        const struct header *field = &headers->items[i];
+        if (!header_is(field, "Cookie"))
+            continue;
+        entries += count_char(field->value, ';') + 1;
+        bytes += field->value_len + 1;
+    }
+    return bytes + entries * ENTRY_BYTES;
+}
+
 struct reading {
     struct header_list *headers;
     struct arena *arena;

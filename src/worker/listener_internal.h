@@ -103,6 +103,9 @@ struct listener {
 
 /* ---- listener.c */
 
+/* The memory that the library has for a connection's heads. */
+size_t listener_pool_bytes(const struct listener *listener);
+
 /* A head has begun to come, or may: its clock runs, if it does not yet. */
 void connection_await_head(struct connection *connection);
 
@@ -121,6 +124,10 @@ void connection_head_done(struct connection *connection);
 /* Whether the library read the head as it stood on the wire: nothing folded, cut off or slipped in between.
  */
 bool listener_head_is_plain(struct MHD_Connection *mhd, const char *target_end, const char *version);
+
+/* About how much of the connection's memory the request's head takes up. */
+size_t listener_head_memory(struct MHD_Connection *mhd, const char *target,
+                            const struct header_list *headers);
 
 /* Copies the header fields, in order, values trimmed. 0, or -1 when out of memory. */
 int listener_read_headers(struct MHD_Connection *mhd, struct header_list *headers, struct arena *arena);

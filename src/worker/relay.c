@@ -137,6 +137,7 @@ static enum step_result step_commit(struct relay *relay)
     struct store_clock now;
     env->clock(env->clock_arg, &now);
     relay->first_byte_ms = now.mono_ms - relay->began.mono_ms;
+    header_list_fini(&relay->upstream_headers);
     relay->step = RELAY_STREAM;
     if (!relay->in_call)
         relay->ops->answer(relay->client);

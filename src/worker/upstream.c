@@ -8,7 +8,6 @@
 #include "worker/upstream_internal.h"
 
 #include "base/recycle.h"
-#include "base/secret.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,10 +87,7 @@ static void retire(struct attempt *attempt, bool reusable)
     response_head_fini(&attempt->head);
     buf_fini(&attempt->line);
     buf_fini(&attempt->held);
-    recycle_free(attempt->piece);
-    if (attempt->block != NULL)
-        secret_wipe(attempt->block, attempt->head_len);
-    recycle_free(attempt->block);
+    attempt_free_request(attempt);
     recycle_free(attempt);
 }
 

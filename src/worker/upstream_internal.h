@@ -150,6 +150,9 @@ int attempt_prepare(struct attempt *attempt, const struct upstream_request *requ
 /* Sends what can be sent. Returns false when that was the attempt's end. */
 bool attempt_pump(struct attempt *attempt);
 
+/* Wipes and frees what was kept to be sent. */
+void attempt_free_request(struct attempt *attempt);
+
 /* Sends no more of it; its connection cannot be used again. */
 void attempt_stop_sending(struct attempt *attempt);
 

@@ -170,6 +170,16 @@ static enum next next_out(struct attempt *attempt)
     return attempt->body == UPSTREAM_BODY_SPOOL ? next_of_file(attempt) : next_of_stream(attempt);
 }
 
+void attempt_free_request(struct attempt *attempt)
+{
+    if (attempt->block != NULL)
+        secret_wipe(attempt->block, attempt->head_len);
+    recycle_free(attempt->block);
+    recycle_free(attempt->piece);
+    attempt->block = NULL;
+    attempt->piece = NULL;
+}
+
 static void went_out(struct attempt *attempt, size_t sent)
 {
     size_t left = attempt->out_len - attempt->out_at;
@@ -220,6 +230,7 @@ bool attempt_pump(struct attempt *attempt)
             return true;
         case NEXT_END:
             attempt->sent = true;
+            attempt_free_request(attempt);
             break;
         case NEXT_FAILED:
             attempt_report(attempt, UPSTREAM_FAILED, "the request's body could not be read", false);

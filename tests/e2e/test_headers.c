@@ -317,6 +317,58 @@ START_TEST(broken_gzip_is_no_whole_answer)
 }
 END_TEST
 
+static void add_pad(struct buf *out, size_t len)
+{
+    buf_puts(out, "X-Pad: ");
+    for (size_t i = 0; i < len; i++)
+        buf_putc(out, (char)('a' + i % 23));
+    buf_puts(out, "\r\n");
+}
+
+/* Request heads up to header_size and answers' heads up to what is taken from a provider go together. */
+START_TEST(large_heads_both_ways)
+{
+    static const size_t request_pads[] = {0, 6000, 12000, 14500};
+    static const size_t answer_pads[] = {0, 3000, 7000, 14500};
+    static const enum fake_framing framings[] = {FAKE_LENGTH, FAKE_CHUNKED};
+    size_t answer_pad = answer_pads[_i / 4 % 4];
+    bool head = _i / 32 != 0;
+    struct buf request = {0};
+    struct buf fields = {0};
+    struct http_response r;
+    struct bench b;
+
+    buf_printf(&request,
+               "%s /anthropic/v1/x?a=b&c=d&e HTTP/1.1\r\nHost: gateway.test\r\nCookie: a=b; c=d; e=f\r\n",
+               head ? "HEAD" : "GET");
+    for (unsigned i = 0; i < 20; i++)
+        buf_printf(&request, "X-Field-%u: %u\r\n", i, i);
+    add_pad(&request, request_pads[_i % 4]);
+    buf_puts(&request, "\r\n");
+    buf_puts(&fields, "X-First: 1\r\n");
+    add_pad(&fields, answer_pad);
+    buf_puts(&fields, "X-Last: 2\r\n");
+    struct fake_answer a = {.headers = fields.data,
+                            .body = "the whole body",
+                            .framing = framings[_i / 16 % 2]};
+
+    bench_open(&b, &SUITE_APIS[0], KEY0, NULL);
+    fake_on_any(b.fake, &a);
+    exchange(&b, request.data, &r);
+    ck_assert_int_eq(r.status, 200);
+    ck_assert(r.clean);
+    ck_assert_str_eq(http_body(&r), head ? "" : "the whole body");
+    ck_assert_str_eq(http_get(&r, "X-First"), "1");
+    ck_assert_str_eq(http_get(&r, "X-Last"), "2");
+    ck_assert_ptr_nonnull(http_get(&r, "X-Pad"));
+    ck_assert_uint_eq(strlen(http_get(&r, "X-Pad")), answer_pad);
+    http_response_fini(&r);
+    buf_fini(&request);
+    buf_fini(&fields);
+    bench_close(&b);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("headers");
@@ -328,6 +380,7 @@ int main(void)
     tcase_add_test(tc, user_agent_option);
     tcase_add_loop_test(tc, unix_socket_peer, 0, SUITE_API_COUNT);
     tcase_add_loop_test(tc, response_fields, 0, 2 * SUITE_API_COUNT);
+    tcase_add_loop_test(tc, large_heads_both_ways, 0, 64);
     tcase_add_loop_test(tc, gzip_is_decoded_on_the_way, 0, 2 * SUITE_API_COUNT);
     tcase_add_loop_test(tc, broken_gzip_is_no_whole_answer, 0, 2);
     return suite_run(s);
