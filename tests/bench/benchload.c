@@ -102,20 +102,27 @@ static void write_ports(const char *path, unsigned provider, unsigned proxy)
         die("%s: %s", path, strerror(errno));
 }
 
-static void obey(int epoll_fd, unsigned port, const char *line)
+static void obey(int epoll_fd, unsigned *port, const char *line)
 {
     static char target[512];
-    struct client_plan plan = {.port = port, .target = target, .at_once = 1};
+    struct client_plan plan = {.port = *port, .target = target, .at_once = 1};
     long count;
     if (sscanf(line, "requests %ld %ld %zu %511s", &plan.requests, &plan.at_once, &plan.body, target) == 4 ||
         sscanf(line, "slowly %ld %d %511s", &plan.requests, &plan.pause_ms, target) == 3) {
         client_run(epoll_fd, &plan);
-    } else if (sscanf(line, "open %511s", target) == 1) {
-        client_stream_open(epoll_fd, port, target);
+    } else if (sscanf(line, "port %ld", &count) == 1) {
+        *port = (unsigned)count;
+    } else if (sscanf(line, "open %ld %511s", &count, target) == 2) {
+        client_streams_open(epoll_fd, *port, target, count);
     } else if (sscanf(line, "events %ld", &count) == 1) {
-        client_stream_events(epoll_fd, count);
+        client_streams_events(epoll_fd, count);
+    } else if (sscanf(line, "timed %ld", &count) == 1) {
+        int64_t p50_us;
+        int64_t p99_us;
+        client_streams_timed(epoll_fd, count, &p50_us, &p99_us);
+        (void)printf("%lld %lld\n", (long long)p50_us, (long long)p99_us);
     } else if (strcmp(line, "close\n") == 0) {
-        client_stream_close(epoll_fd);
+        client_streams_close(epoll_fd);
     } else {
         die("this command is not understood: %s", line);
     }
@@ -139,6 +146,6 @@ int main(int argc, char **argv)
     unsigned port = free_port();
     write_ports(argv[2], provider_listen(epoll_fd, 0), port);
     while (fgets(line, sizeof line, stdin) != NULL)
-        obey(epoll_fd, port, line);
+        obey(epoll_fd, &port, line);
     return 0;
 }

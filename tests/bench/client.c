@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define ANSWER_MAX  (4 * 1024 * 1024)
@@ -29,7 +30,6 @@ struct client {
 
 static struct client *clients;
 static long client_count;
-static struct client stream = {.peer.fd = -1};
 static char *request;
 static size_t request_len;
 static long left;    /* requests to begin */
@@ -98,8 +98,8 @@ static bool is_whole(const struct client *client)
 
 static void receive(struct client *client)
 {
-    if (client->in_cap - client->in_len < 65536) {
-        client->in_cap = client->in_cap == 0 ? 128 * 1024 : client->in_cap * 2;
+    if (client->in_cap - client->in_len < client->in_cap / 2 + 1) {
+        client->in_cap = client->in_cap == 0 ? 8 * 1024 : client->in_cap * 2;
         client->in = client->in_cap > ANSWER_MAX ? NULL : realloc(client->in, client->in_cap);
         if (client->in == NULL)
             die("an answer is too large");
@@ -174,47 +174,119 @@ void client_run(int epoll_fd, const struct client_plan *plan)
     wait_for_answers(epoll_fd);
 }
 
-/* ---- a stream */
+/* ---- streams */
 
-static void on_stream(struct peer *peer, uint32_t events)
+struct stream {
+    struct client client;
+    int64_t arrived_us; /* when the event that was sent last was whole; 0 = not yet */
+};
+
+static struct stream *streams;
+static long stream_count;
+static long events_waiting;
+
+static int64_t now_us(void)
 {
-    (void)peer, (void)events;
-    receive(&stream);
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }
 
-/* An event ends with an empty line. Only one is under way at a time. */
-static void wait_for_event(int epoll_fd, size_t from)
+/* An event ends with an empty line. Only one of a stream is under way at a time. */
+static void on_stream(struct peer *peer, uint32_t events)
 {
-    while (stream.in_len <= from || memmem(stream.in + from, stream.in_len - from, "\n\n", 2) == NULL)
+    struct stream *stream = (struct stream *)peer;
+    struct client *client = &stream->client;
+    (void)events;
+    receive(client);
+    size_t head = client->busy ? head_end(client->in, client->in_len) : 0;
+    if (stream->arrived_us != 0 || (client->busy && head == 0))
+        return;
+    if (memmem(client->in + head, client->in_len - head, "\n\n", 2) == NULL)
+        return;
+    if (client->busy && strncmp(client->in, "HTTP/1.1 200 ", 13) != 0)
+        die("a stream does not begin as it should: %s", client->in);
+    client->busy = false; /* its head is there */
+    stream->arrived_us = now_us();
+    events_waiting--;
+}
+
+static void wait_for_events(int epoll_fd)
+{
+    while (events_waiting > 0)
         if (!peer_turn(epoll_fd, PATIENCE_MS))
             die("no event within %d s", PATIENCE_MS / 1000);
 }
 
-void client_stream_open(int epoll_fd, unsigned port, const char *target)
+void client_streams_open(int epoll_fd, unsigned port, const char *target, long count)
 {
     build_request(target, 0);
-    stream.peer = (struct peer){.ready = on_stream, .fd = connect_to(port)};
-    peer_watch(epoll_fd, &stream.peer, EPOLLIN);
-    send_request(&stream);
-    size_t head;
-    while ((head = head_end(stream.in, stream.in_len)) == 0)
-        if (!peer_turn(epoll_fd, PATIENCE_MS))
-            die("no head within %d s", PATIENCE_MS / 1000);
-    wait_for_event(epoll_fd, head);
-}
-
-void client_stream_events(int epoll_fd, long count)
-{
-    for (long i = 0; i < count; i++) {
-        stream.in_len = 0;
-        provider_event();
-        wait_for_event(epoll_fd, 0);
+    streams = calloc((size_t)count, sizeof *streams);
+    if (streams == NULL)
+        die("out of memory");
+    for (stream_count = 0; stream_count < count; stream_count++) {
+        struct stream *stream = &streams[stream_count];
+        stream->client.peer = (struct peer){.ready = on_stream, .fd = connect_to(port)};
+        peer_watch(epoll_fd, &stream->client.peer, EPOLLIN);
+        events_waiting++;
+        send_request(&stream->client);
+        if (stream_count % 64 == 63)
+            wait_for_events(epoll_fd);
     }
+    wait_for_events(epoll_fd);
 }
 
-void client_stream_close(int epoll_fd)
+static void send_event(int epoll_fd)
 {
-    (void)epoll_ctl(epoll_fd, EPOLL_CTL_DEL, stream.peer.fd, NULL);
-    (void)close(stream.peer.fd);
-    stream.peer.fd = -1;
+    for (long i = 0; i < stream_count; i++) {
+        streams[i].client.in_len = 0;
+        streams[i].arrived_us = 0;
+    }
+    events_waiting = stream_count;
+    provider_event();
+    wait_for_events(epoll_fd);
+}
+
+void client_streams_events(int epoll_fd, long count)
+{
+    for (long i = 0; i < count; i++)
+        send_event(epoll_fd);
+}
+
+static int compare_us(const void *first, const void *second)
+{
+    const int64_t *a = first;
+    const int64_t *b = second;
+    return *a < *b ? -1 : *a > *b;
+}
+
+void client_streams_timed(int epoll_fd, long count, int64_t *p50_us, int64_t *p99_us)
+{
+    size_t total = (size_t)count * (size_t)stream_count;
+    int64_t *delays = calloc(total, sizeof *delays);
+    if (delays == NULL || total == 0)
+        die("no streams to time");
+    for (long i = 0; i < count; i++) {
+        (void)poll(NULL, 0, 5); /* as events come: not in a row */
+        int64_t begin_us = now_us();
+        send_event(epoll_fd);
+        for (long k = 0; k < stream_count; k++)
+            delays[i * stream_count + k] = streams[k].arrived_us - begin_us;
+    }
+    qsort(delays, total, sizeof *delays, compare_us);
+    *p50_us = delays[total / 2];
+    *p99_us = delays[total - 1 - total / 100];
+    free(delays);
+}
+
+void client_streams_close(int epoll_fd)
+{
+    for (long i = 0; i < stream_count; i++) {
+        (void)epoll_ctl(epoll_fd, EPOLL_CTL_DEL, streams[i].client.peer.fd, NULL);
+        (void)close(streams[i].client.peer.fd);
+        free(streams[i].client.in);
+    }
+    free(streams);
+    streams = NULL;
+    stream_count = 0;
 }

@@ -154,7 +154,7 @@ ask requests 300 64 0 /anthropic/v1/models
 count get-1k-64 1000 requests 1000 64 0 /anthropic/v1/models
 ask slowly 20 2 /openai/v1/models
 count failover 100 slowly 100 2 /openai/v1/models
-ask open /anthropic/v1/events
+ask open 1 /anthropic/v1/events
 ask events 20
 count event 300 events 300
 ask close

@@ -58,10 +58,14 @@ struct client_plan {
 /* Does the plan; each answer must be a 200. The connections stay open for the next plan. */
 void client_run(int epoll_fd, const struct client_plan *plan);
 
-/* A stream of events: opens it and waits for its first one; has count more sent, one after the other; ends
- * it. */
-void client_stream_open(int epoll_fd, unsigned port, const char *target);
-void client_stream_events(int epoll_fd, long count);
-void client_stream_close(int epoll_fd);
+/* Streams of events: opens them and waits for the first event of each; has count more sent to all of them,
+ * each when the one before it has arrived; ends them. */
+void client_streams_open(int epoll_fd, unsigned port, const char *target, long count);
+void client_streams_events(int epoll_fd, long count);
+void client_streams_close(int epoll_fd);
+
+/* The same as client_streams_events(); tells how long an event took from here to here, in the middle and of
+ * 99 %. */
+void client_streams_timed(int epoll_fd, long count, int64_t *p50_us, int64_t *p99_us);
 
 #endif
