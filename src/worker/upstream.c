@@ -220,6 +220,8 @@ static void look_at(struct attempt *attempt)
         return;
     if (attempt->paused)
         attempt_unhold(attempt);
+    else if (attempt->more)
+        attempt_receive(attempt);
 }
 
 bool upstream_turn(struct upstream *upstream)

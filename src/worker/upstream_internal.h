@@ -86,6 +86,7 @@ struct attempt {
     struct buf held;   /* what came while body() had no room */
     bool head_request; /* its answer has no body */
     bool keep;         /* the connection may be used again */
+    bool more;         /* there may be more to read, and nothing will tell */
     bool paused;       /* body() had no room */
     bool discarding;
     size_t discard_left;

@@ -192,7 +192,8 @@ static CURL *make_handle(struct link *link)
     SET(CURLOPT_QUICK_EXIT, 1L); /* or ending an attempt waits for a name server that does not answer */
 #endif
     SET(CURLOPT_NOPROGRESS, 1L);
-    SET(CURLOPT_BUFFERSIZE, 1024L); /* the library reads nothing itself */
+    SET(CURLOPT_BUFFERSIZE,
+        32L * 1024); /* what a call reads at most; the buffer itself goes after connecting */
     SET(CURLOPT_MAXAGE_CONN, 365L * 24 * 3600);
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)conf->connect_timeout_ms);
@@ -267,12 +268,23 @@ static void on_done(struct link *link, CURLcode code)
 
 /* ---- taking and giving back */
 
+/* Whether nothing has come behind the last answer. What did would be taken for the answer to the next
+ * request. */
+static bool is_silent(struct link *link)
+{
+    char byte;
+    if (link->tls)
+        return link_receive(link, &byte, 1) == LINK_AGAIN;
+    return recv(link->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
 struct link *link_take(struct links *links, struct attempt *attempt)
 {
     struct link_list *idle = &links->idle[attempt->provider];
     int64_t now_ms = loop_now(links->loop);
-    while (idle->first != NULL && now_ms - idle->first->idle_since_ms > IDLE_MAX_MS)
-        close_link(idle->first); /* all behind it are older still */
+    while (idle->first != NULL &&
+           (now_ms - idle->first->idle_since_ms > IDLE_MAX_MS || !is_silent(idle->first)))
+        close_link(idle->first);
     struct link *link = idle->first;
     if (link != NULL) {
         unlink_from(idle, link);

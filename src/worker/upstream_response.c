@@ -9,6 +9,8 @@
 #include <strings.h>
 #include <sys/epoll.h>
 
+#define READS 8 /* of a TLS connection, before others have their turn */
+
 enum feed { FEED_MORE, FEED_PAUSED, FEED_DONE, FEED_FAILED };
 
 static enum feed failed(const char **reason, const char *text)
@@ -198,31 +200,32 @@ static enum feed feed(struct attempt *attempt, const char *data, size_t len, siz
     return result;
 }
 
-/* Works through bytes that came. The attempt may be gone afterwards. */
-static void take(struct attempt *attempt, const char *data, size_t len)
+/* Works through bytes that came. Returns whether it wants more of them; if not, it may be gone. */
+static bool take(struct attempt *attempt, const char *data, size_t len)
 {
     const char *reason = "its answer is malformed";
     size_t used = 0;
     attempt->active_ms = loop_now(attempt->upstream->loop);
     switch (feed(attempt, data, len, &used, &reason)) {
     case FEED_MORE:
-        return;
+        return true;
     case FEED_PAUSED:
         attempt->paused = true;
         buf_append(&attempt->held, data + used, len - used);
         if (attempt->held.failed) {
             attempt_report(attempt, UPSTREAM_FAILED, "out of memory", false);
-            return;
+            return false;
         }
         link_watch(attempt->link, attempt->out_at < attempt->out_len ? EPOLLOUT : 0);
-        return;
+        return false;
     case FEED_DONE:
         attempt_report(attempt, UPSTREAM_COMPLETE, NULL, attempt->keep && attempt->sent && used == len);
-        return;
+        return false;
     case FEED_FAILED:
         attempt_report(attempt, UPSTREAM_FAILED, reason, false);
-        return;
+        return false;
     }
+    return false;
 }
 
 /* The provider sends no more: got is 0 or LINK_BROKEN. */
@@ -247,15 +250,21 @@ static void on_end(struct attempt *attempt, ssize_t got)
 void attempt_receive(struct attempt *attempt)
 {
     struct upstream *upstream = attempt->upstream;
-    if (attempt->paused)
-        return;
-    ssize_t got = link_receive(attempt->link, upstream->scratch, sizeof upstream->scratch);
-    if (got == LINK_AGAIN)
-        return;
-    if (got > 0)
-        take(attempt, upstream->scratch, (size_t)got);
-    else
-        on_end(attempt, got);
+    attempt->more = false;
+    for (int i = 0; i < READS && !attempt->paused; i++) {
+        ssize_t got = link_receive(attempt->link, upstream->scratch, sizeof upstream->scratch);
+        if (got == LINK_AGAIN)
+            return;
+        if (got <= 0) {
+            on_end(attempt, got);
+            return;
+        }
+        /* What is left in a plain socket tells of itself; what TLS has read already does not. */
+        if (!take(attempt, upstream->scratch, (size_t)got) || !attempt->link->tls)
+            return;
+    }
+    attempt->more = true; /* others want their turn too */
+    attempt_wake(attempt);
 }
 
 void attempt_unhold(struct attempt *attempt)
@@ -265,7 +274,7 @@ void attempt_unhold(struct attempt *attempt)
     attempt->paused = false;
     uint32_t out = attempt->out_at < attempt->out_len ? EPOLLOUT : 0;
     link_watch(attempt->link, EPOLLIN | out);
-    if (held.len > 0)
-        take(attempt, held.data, held.len);
+    if (held.len == 0 || take(attempt, held.data, held.len))
+        attempt_receive(attempt);
     buf_fini(&held);
 }

@@ -2,6 +2,7 @@
  * test_stream: responses on their way: events leave at once, a cut never looks whole, slow clients slow the
  * upstream down, clients that leave end it.
  */
+#include "e2e/cert.h"
 #include "e2e/suite.h"
 
 #include <stdio.h>
@@ -346,6 +347,69 @@ START_TEST(a_client_that_leaves)
 }
 END_TEST
 
+/* From an upstream that speaks TLS: answers of less and of more than a TLS record, to a client that reads at
+ * once or stops in between, and events that leave at once. */
+START_TEST(over_tls)
+{
+    static const size_t sizes[] = {1000, 1500, 16384, 20000, 3 * 1024 * 1024};
+    static const enum fake_framing framings[] = {FAKE_LENGTH, FAKE_CHUNKED};
+    size_t size = sizes[_i / 2 % 5];
+    char *body = malloc(size + 1);
+    struct fake_answer answer = {.body = body, .body_len = size, .framing = framings[_i % 2]};
+    struct fake_answer events = {.framing = FAKE_CHUNKED, .events = EVENTS, .interval_ms = 10};
+    struct fake_options options = {0};
+    struct http_request request = {.target = SUITE_APIS[0].target, .body = "{}"};
+    char certificate[160];
+    char key[160];
+    char more[512];
+    struct standstill still = {.sent = 0};
+    struct http_client client;
+    struct http_response r;
+    struct bench b = {.api = &SUITE_APIS[0]};
+
+    ck_assert_ptr_nonnull(body);
+    for (size_t i = 0; i < size; i++)
+        body[i] = (char)('a' + i % 23);
+    body[size] = '\0';
+    daemon_init(&b.daemon);
+    snprintf(certificate, sizeof(certificate), "%s/cert.pem", b.daemon.dir);
+    snprintf(key, sizeof(key), "%s/cert.key", b.daemon.dir);
+    cert_make("IP:127.0.0.1", 30, certificate, key);
+    options.certificate = certificate;
+    options.private_key = key;
+    b.fake = fake_start(&options);
+    ck_assert_ptr_nonnull(b.fake);
+    still.fake = b.fake;
+    fake_rule(b.fake, FAKE_ANY, NULL, 0, &answer, 3);
+    fake_on_any(b.fake, &events);
+    snprintf(more, sizeof(more), "    ca_file = \"%s\"", certificate);
+    daemon_provider(&b.daemon, b.api->name, fake_url(b.fake), KEY0, more);
+    daemon_start(&b.daemon);
+    http_connect(&client, b.daemon.port);
+    for (int i = 0; i < 3; i++) {
+        http_write_request(&client, &request);
+        ck_assert(http_read_head(&client, &r, 20000));
+        if (i == 0 && size > 1024 * 1024) /* until all buffers on the way are full */
+            ck_assert(util_wait(stands_still, &still, 20000));
+        http_read_body(&client, &r, size + 1, 20000); /* to its end */
+        ck_assert_int_eq(r.status, 200);
+        ck_assert(r.clean);
+        ck_assert_uint_eq(r.body.len, size);
+        ck_assert_int_eq(memcmp(r.body.data, body, size), 0);
+        http_response_fini(&r);
+    }
+    http_write_request(&client, &request);
+    http_read(&client, &r);
+    ck_assert(r.clean);
+    ck_assert_int_lt(median_delay(&r, EVENTS), DELAY_US);
+    http_response_fini(&r);
+    http_close(&client);
+    ck_assert_uint_eq(fake_connections(b.fake), 1);
+    free(body);
+    bench_close(&b);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("stream");
@@ -358,6 +422,7 @@ int main(void)
     tcase_add_test(tc, an_idle_stream_with_a_late_head_ends);
     tcase_add_loop_test(tc, a_client_that_reads_nothing, 0, 2);
     tcase_add_loop_test(tc, a_client_that_pauses, 0, 2);
+    tcase_add_loop_test(tc, over_tls, 0, 10);
     tcase_add_loop_test(tc, a_client_that_leaves, 0, 12 * SUITE_API_COUNT);
     return suite_run(s);
 }

@@ -496,6 +496,31 @@ START_TEST(an_idle_connection_that_was_closed)
 }
 END_TEST
 
+static bool forged_then_done(void)
+{
+    static const char forged[] = OK "Content-Length: 6\r\n\r\nforged";
+    if (!world.done)
+        return false;
+    if (round_count++ > 0)
+        return true;
+    ck_assert_int_eq(send(world.fd, forged, sizeof forged - 1, MSG_NOSIGNAL), sizeof forged - 1);
+    begin("GET", UPSTREAM_BODY_NONE, 0, NULL);
+    return false;
+}
+
+/* What comes behind an answer, however late, is not the answer to the next request. */
+START_TEST(bytes_behind_an_answer)
+{
+    round_count = 0;
+    answer(OK "Content-Length: 2\r\n\r\nok");
+    begin("GET", UPSTREAM_BODY_NONE, 0, NULL);
+    run(forged_then_done);
+    ck_assert_int_eq(world.result, UPSTREAM_COMPLETE);
+    ck_assert_str_eq(world.body.data, "ok");
+    ck_assert_uint_eq(world.connections, 2);
+}
+END_TEST
+
 static bool discarded_then_done(void)
 {
     if (round_count == 0 && world.status == 429) { /* its head came */
@@ -578,6 +603,7 @@ int main(void)
     tcase_add_test(tc, refused_in_the_middle);
     tcase_add_test(tc, a_connection_is_used_again);
     tcase_add_test(tc, an_idle_connection_that_was_closed);
+    tcase_add_test(tc, bytes_behind_an_answer);
     tcase_add_loop_test(tc, a_discarded_answer, 0, 2);
     tcase_add_test(tc, an_aborted_request);
     tcase_add_loop_test(tc, timeouts, 0, 2);
