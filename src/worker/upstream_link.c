@@ -16,7 +16,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define IDLE_MAX_MS (118 * 1000) /* many servers and balancers close after 120 s */
+#define TLS_RECORD_BYTES (16 * 1024)
+#define IDLE_MAX_MS      (118 * 1000) /* many servers and balancers close after 120 s */
 
 /* ---- lists */
 
@@ -87,6 +88,8 @@ ssize_t link_send(struct link *link, const char *data, size_t len, const char *t
     if (link->tls) {
         size_t sent = 0;
         link->error[0] = '\0';
+        if (len > TLS_RECORD_BYTES) /* more than one at a time would show no progress until all of it went */
+            len = TLS_RECORD_BYTES;
         CURLcode code = curl_easy_send(link->easy, data, len, &sent);
         if (code == CURLE_AGAIN)
             return LINK_AGAIN;

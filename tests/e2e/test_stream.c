@@ -358,7 +358,7 @@ START_TEST(over_tls)
     struct fake_answer answer = {.body = body, .body_len = size, .framing = framings[_i % 2]};
     struct fake_answer events = {.framing = FAKE_CHUNKED, .events = EVENTS, .interval_ms = 10};
     struct fake_options options = {0};
-    struct http_request request = {.target = SUITE_APIS[0].target, .body = "{}"};
+    struct http_request request = {.target = SUITE_APIS[0].target, .body = body, .body_len = size};
     char certificate[160];
     char key[160];
     char more[512];
@@ -397,6 +397,7 @@ START_TEST(over_tls)
         ck_assert_uint_eq(r.body.len, size);
         ck_assert_int_eq(memcmp(r.body.data, body, size), 0);
         http_response_fini(&r);
+        ck_assert(fake_body_is(b.fake, (unsigned)i + 1, body, size));
     }
     http_write_request(&client, &request);
     http_read(&client, &r);
