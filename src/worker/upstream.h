@@ -1,11 +1,10 @@
 /*
- * upstream: requests to providers through libcurl's multi interface, inside the worker's loop. Only
- * upstream*.c include <curl/curl.h>.
+ * upstream: requests to providers, inside the worker's loop. libcurl makes the connections (names, TCP, TLS
+ * with its checks), HTTP/1.1 is spoken here. Only upstream*.c include <curl/curl.h>.
  *
- * An attempt is one upstream request. It is never sent twice: what the library would send again by itself (a
- * reused connection that turns out dead) ends with UPSTREAM_FAILED instead. Events come while the library
- * works, that is from the loop and from upstream_turn(), never from inside another function of this header;
- * they must not call any function of this header but upstream_resume().
+ * An attempt is one upstream request, and is sent once, whatever becomes of its connection. Events come from
+ * the loop and from upstream_turn(), never from inside another function of this header; they must not call
+ * any function of this header but upstream_resume().
  */
 #ifndef CLAVIGER_WORKER_UPSTREAM_H
 #define CLAVIGER_WORKER_UPSTREAM_H
