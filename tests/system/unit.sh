@@ -26,12 +26,12 @@ ok() {
     echo "ok    $*"
 }
 
-# within WORDS: runs a command until it succeeds, for 20 s at most.
+# within WORDS: runs a command until it succeeds, for 30 s at most.
 within() {
     tries=0
     until "$@"; do
         tries=$((tries + 1))
-        [ $tries -lt 200 ] || fail "this did not come to be: $*"
+        [ $tries -lt 300 ] || fail "this did not come to be: $*"
         sleep 0.1
     done
 }
@@ -211,5 +211,28 @@ systemctl stop claviger
     fail "the stop ended as $(systemctl show -P Result claviger)"
 [ ! -e "/proc/$last" ] || fail "the master is there still"
 ok "stop: status 0"
+
+# ---- the init script where it was installed, without systemd's help
+
+init=$(find $tree -path '*/init.d/claviger')
+init=${init#"$tree"}
+# expect STATUS VERB
+expect() {
+    status=0
+    SYSTEMCTL_SKIP_REDIRECT=1 "$init" "$2" >/run/said 2>&1 || status=$?
+    [ "$status" = "$1" ] || fail "$init $2: status $status, not $1: $(cat /run/said)"
+}
+expect 3 status
+expect 0 configtest
+expect 0 start
+ask '{}' || fail "no answer 200"
+expect 0 status
+expect 0 reload
+expect 0 upgrade
+expect 0 restart
+ask '{}' || fail "no answer 200 after a restart"
+expect 0 stop
+expect 3 status
+ok "$init: start, status, reload, upgrade, restart, stop"
 
 echo "unit: $checks checks passed, $(systemctl --version | head -n 1)"
