@@ -66,7 +66,7 @@ write_conf() {
 $1
 listen = {"127.0.0.1:80"}
 workers = 2
-user = "claviger"
+user = "${user-claviger}"
 provider openai {
     base_url = "http://localhost:$(cat /run/port)/v1"
     keys = {"file:$keys", "env:TRIAL_KEY"}
@@ -211,6 +211,17 @@ systemctl stop claviger
     fail "the stop ended as $(systemctl show -P Result claviger)"
 [ ! -e "/proc/$last" ] || fail "the master is there still"
 ok "stop: status 0"
+
+# As the sample has it.
+user=
+write_conf ''
+systemctl start claviger || fail "it does not start without a user"
+ask '{}' || fail "no answer 200 without a user"
+systemctl reload claviger || fail "no reload without a user"
+systemctl stop claviger
+user=claviger
+write_conf ''
+ok "without a user: the workers are root, with no more than the master"
 
 # ---- the init script where it was installed, without systemd's help
 
