@@ -53,7 +53,7 @@ field() {
 }
 
 children() {
-    pgrep -P "$(main_pid)"
+    grep -vx "$(main_pid)" /sys/fs/cgroup/system.slice/claviger.service/cgroup.procs
 }
 
 has_children() {
