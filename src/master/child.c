@@ -183,10 +183,10 @@ int child_user_may_write(const struct child_user *user, const char *dir)
     fflush(NULL);
     pid_t pid = fork();
     if (pid == 0) {
-        /* Access by the effective user; errno fits into an exit status. */
-        if (drop_user(user) == 0 && faccessat(AT_FDCWD, dir, W_OK | X_OK, AT_EACCESS) == 0)
-            _exit(0);
-        _exit(errno);
+        if (drop_user(user) < 0)
+            _exit(EPERM);
+        /* By the effective user; errno fits into an exit status. */
+        _exit(faccessat(AT_FDCWD, dir, W_OK | X_OK, AT_EACCESS) == 0 ? 0 : errno);
     }
     if (pid < 0)
         return -1;
