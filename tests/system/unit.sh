@@ -140,6 +140,7 @@ for pid in $(children); do
     [ "$(field "$pid" CapEff)" = 0000000000000000 ] || fail "pid $pid: CapEff $(field "$pid" CapEff)"
     [ "$(field "$pid" Uid | cut -f 1)" = "$(id -u claviger)" ] || fail "pid $pid: Uid $(field "$pid" Uid)"
 done
+if grep -q 'not in a sandbox' "$log" /run/stderr; then fail "the unit keeps workers from confining themselves"; fi
 ok "NoNewPrivileges, SystemCallFilter, CapabilityBoundingSet; workers are claviger, without capabilities"
 
 # inside COMMAND...: sees the files as the daemon does.
