@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define ACCESS_DELAY_MS 50
@@ -30,6 +31,9 @@ struct access_record {
     uint64_t bytes_in;  /* request body */
     uint64_t bytes_out; /* response body */
     const char *error;  /* claviger's error code, "client_closed", "upstream_cut", NULL = none */
+    /* Not in the line: */
+    long provider_index; /* in the configuration, -1 = none */
+    bool walked;         /* it walked the pool of the provider */
 };
 
 /* Formats one record as a line; what access_log() writes. */

@@ -9,6 +9,7 @@
 #include "io/housekeeper.h"
 #include "io/store.h"
 #include "io/store_edit.h"
+#include "worker/admin_metrics.h"
 #include "worker/child_signals.h"
 #include "worker/loop.h"
 
@@ -56,6 +57,12 @@ struct page {
     const char *content_type;
     struct buf body;
 };
+
+static void clock_now(struct store_clock *now)
+{
+    now->mono_ms = clock_mono_ms();
+    now->real_ms = clock_real_ms();
+}
 
 static void page_health(struct admin *admin, struct page *page)
 {
@@ -112,12 +119,22 @@ static void page_keys(struct admin *admin, struct page *page)
     buf_fini(&reason);
 }
 
+static void page_metrics(struct admin *admin, struct page *page)
+{
+    struct store_clock now;
+    clock_now(&now);
+    store_refresh(admin->store, &now);
+    page->content_type = "text/plain; version=0.0.4; charset=utf-8";
+    admin_metrics_write(admin->heritage, admin->pools, now.mono_ms, &page->body);
+}
+
 static const struct {
     const char *path;
     void (*write)(struct admin *admin, struct page *page);
 } pages[] = {
     {"/healthz", page_health},
     {"/readyz", page_ready},
+    {"/metrics", page_metrics},
     {"/keys", page_keys},
 };
 
@@ -135,7 +152,7 @@ static void write_page(struct admin *admin, const char *path, const char *method
         return;
     }
     page->status = MHD_HTTP_NOT_FOUND;
-    buf_puts(&page->body, "there are /healthz, /readyz and /keys\n");
+    buf_puts(&page->body, "there are /healthz, /readyz, /metrics and /keys\n");
 }
 
 static enum MHD_Result queue_page(struct MHD_Connection *mhd, const struct page *page)
@@ -176,12 +193,6 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
 }
 
 /* ---- the turn */
-
-static void clock_now(struct store_clock *now)
-{
-    now->mono_ms = clock_mono_ms();
-    now->real_ms = clock_real_ms();
-}
 
 static void on_tick(struct loop_timer *timer)
 {

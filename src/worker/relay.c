@@ -123,6 +123,8 @@ static enum step_result step_commit(struct relay *relay)
     env->clock(env->clock_arg, &now);
     relay->first_byte_ms = now.mono_ms - relay->began.mono_ms;
     relay->step = RELAY_STREAM;
+    relay->streaming = !relay->body_complete;
+    relay->relays->streams += relay->streaming;
     if (!relay->in_call)
         relay->ops->answer(relay->client);
     return STEP_AGAIN;
@@ -201,6 +203,11 @@ void relays_free(struct relays **relays)
 size_t relays_count(const struct relays *relays)
 {
     return relays->count;
+}
+
+size_t relays_streams(const struct relays *relays)
+{
+    return relays->streams;
 }
 
 static struct relay *begin(struct relays *relays, const struct relay_request *request,
@@ -310,6 +317,8 @@ static void write_log(struct relay *relay, bool complete)
         .error = relay->error != NULL ? relay->error
                  : gone               ? "client_closed"
                                       : NULL,
+        .provider_index = relay->provider != NULL ? relay->provider - env->conf->providers.items : -1,
+        .walked = relay->walk.pool != NULL,
     };
     env->log(env->log_arg, &record);
 }
@@ -340,6 +349,7 @@ void relay_finish(struct relay **relay, bool complete)
     write_log(r, complete);
     unlink_ready(r);
     r->relays->count--;
+    r->relays->streams -= r->streaming;
     header_list_fini(&r->upstream_headers);
     header_list_fini(&r->answer_headers);
     spool_fini(&r->spool);

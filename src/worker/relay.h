@@ -46,7 +46,7 @@ struct relay_env {
                  const struct store_clock *now);
     void (*clock)(void *arg, struct store_clock *now);
     void *clock_arg;
-    void (*log)(void *arg, const struct access_record *record); /* the request log; NULL = off */
+    void (*log)(void *arg, const struct access_record *record); /* at a request's end; NULL = nobody cares */
     void *log_arg;
 };
 
@@ -81,6 +81,9 @@ void relays_free(struct relays **relays);
 
 /* How many relays there are. */
 size_t relays_count(const struct relays *relays);
+
+/* How many of them pass an answer on as it comes. */
+size_t relays_streams(const struct relays *relays);
 
 /* Runs the relays that have something to do; called in the loop's turn. Returns whether there was any. */
 bool relays_run(struct relays *relays);

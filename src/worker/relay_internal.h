@@ -67,6 +67,7 @@ struct relay {
     bool body_complete; /* nothing will be added */
     bool cut;           /* the upstream broke off behind the commit */
     bool upstream_paused;
+    bool streaming;        /* the commit came before the body was complete */
     struct gunzip *gunzip; /* the answer is decoded on its way; NULL = as it comes */
     struct buf encoded;    /* what waits to be decoded because `body` is full */
     bool reader_waits;     /* readable() is owed */
@@ -78,6 +79,7 @@ struct relay {
 struct relays {
     struct relay_env env;
     size_t count;
+    size_t streams;
     uint64_t id_base;
     uint64_t id_next;
     struct relay *ready_first;

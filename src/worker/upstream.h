@@ -14,6 +14,7 @@
 #include "core/provider.h"
 #include "core/response_head.h"
 #include "io/spool.h"
+#include "worker/counts.h"
 #include "worker/loop.h"
 
 #include <stdbool.h>
@@ -65,8 +66,9 @@ struct upstream_events {
 };
 
 /* One per worker, after the fork. max_connections: an upper bound of idle and active upstream connections.
- * NULL on failure. */
-struct upstream *upstream_new(struct loop *loop, const struct provider_list *providers, long max_connections);
+ * counts must outlive it. NULL on failure. */
+struct upstream *upstream_new(struct loop *loop, const struct provider_list *providers, long max_connections,
+                              const struct counts *counts);
 
 /* Aborts what is under way (without events) and closes every connection. */
 void upstream_free(struct upstream **upstream);

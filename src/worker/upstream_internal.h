@@ -39,6 +39,8 @@ struct attempt {
     bool paused;       /* body() had no room */
     bool upload_waits; /* upload() had nothing */
     bool refused;      /* head() said no */
+    bool failed;       /* in the way that `kind` says */
+    enum metrics_kind kind;
     char error[CURL_ERROR_SIZE];
 };
 

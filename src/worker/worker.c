@@ -9,6 +9,7 @@
 #include "io/access.h"
 #include "io/store.h"
 #include "worker/child_signals.h"
+#include "worker/counts.h"
 #include "worker/listener.h"
 #include "worker/loop.h"
 #include "worker/relay.h"
@@ -32,6 +33,7 @@ struct worker {
     struct pool *pools;
     struct store *store;
     struct upstream *upstream;
+    struct counts counts;
     struct relays *relays;
     struct listener *listener;
     struct loop_timer beat;
@@ -47,15 +49,20 @@ static struct attempt *env_start(void *upstream, const struct upstream_request *
     return upstream_start(upstream, request, events, arg);
 }
 
-static void env_refresh(void *store, const struct store_clock *now)
+static void env_refresh(void *arg, const struct store_clock *now)
 {
-    store_refresh(store, now);
+    struct worker *worker = arg;
+    store_refresh(worker->store, now);
 }
 
-static bool env_mark(void *store, size_t provider, size_t index, bool permanent, int64_t cooldown_ms,
+static bool env_mark(void *arg, size_t provider, size_t index, bool permanent, int64_t cooldown_ms,
                      int status, const struct store_clock *now)
 {
-    return store_mark(store, provider, index, permanent, cooldown_ms, status, now);
+    struct worker *worker = arg;
+    if (!store_mark(worker->store, provider, index, permanent, cooldown_ms, status, now))
+        return false;
+    counts_mark(&worker->counts, provider, status);
+    return true;
 }
 
 static void env_clock(void *arg, struct store_clock *now)
@@ -68,7 +75,9 @@ static void env_clock(void *arg, struct store_clock *now)
 static void env_log(void *arg, const struct access_record *record)
 {
     struct worker *worker = arg;
-    access_log(record, loop_now(worker->loop));
+    counts_request(&worker->counts, record);
+    if (worker->heritage->conf->log.access)
+        access_log(record, loop_now(worker->loop));
 }
 
 /* ---- the turn */
@@ -77,6 +86,8 @@ static void on_beat(struct loop_timer *timer)
 {
     struct worker *worker = LOOP_OWNER(timer, struct worker, beat);
     int64_t beat_ms = worker->heritage->conf->watchdog_ms / 4;
+    atomic_store_explicit(&worker->slot->lag_ms, loop_now(worker->loop) - timer->due_ms,
+                          memory_order_relaxed);
     if (beat_ms > BEAT_LONGEST_MS)
         beat_ms = BEAT_LONGEST_MS;
     (void)loop_timer_set(worker->loop, timer, loop_now(worker->loop) + beat_ms);
@@ -111,6 +122,8 @@ static bool turn(void *arg)
         any |= listener_turn(worker->listener);
     }
     write_out(worker);
+    atomic_store_explicit(&worker->slot->in_flight, relays_count(worker->relays), memory_order_relaxed);
+    atomic_store_explicit(&worker->slot->streams, relays_streams(worker->relays), memory_order_relaxed);
     if (worker->draining && listener_connections(worker->listener) == 0)
         loop_stop(worker->loop);
     return any;
@@ -150,11 +163,12 @@ static int make_parts(struct worker *worker)
     worker->loop = loop_new(turn, worker);
     if (worker->loop == NULL ||
         child_signals_init(&worker->signals, worker->loop, heritage->lifeline_fd, drain, worker) != 0 ||
-        make_pools(worker) != 0)
+        make_pools(worker) != 0 ||
+        counts_init(&worker->counts, &heritage->shared->metrics, &conf->providers) != 0)
         return -1;
     worker->store = store_new(conf->state_db, &conf->providers, worker->pools, heritage->shared);
-    worker->upstream =
-        upstream_new(worker->loop, &conf->providers, (long)conf->limits.connections + UPSTREAM_RESERVE);
+    worker->upstream = upstream_new(worker->loop, &conf->providers,
+                                    (long)conf->limits.connections + UPSTREAM_RESERVE, &worker->counts);
     const struct relay_env env = {
         .conf = conf,
         .pools = worker->pools,
@@ -163,11 +177,11 @@ static int make_parts(struct worker *worker)
         .resume = upstream_resume,
         .abort = upstream_abort,
         .discard = upstream_discard,
-        .store = worker->store,
+        .store = worker,
         .refresh = env_refresh,
         .mark = env_mark,
         .clock = env_clock,
-        .log = conf->log.access ? env_log : NULL,
+        .log = env_log,
         .log_arg = worker,
     };
     worker->relays = relays_new(&env);
@@ -196,6 +210,7 @@ static void free_parts(struct worker *worker)
     relays_free(&worker->relays);
     upstream_free(&worker->upstream);
     store_free(&worker->store);
+    counts_fini(&worker->counts);
     for (size_t i = 0; worker->pools != NULL && i < count; i++)
         pool_fini(&worker->pools[i]);
     free(worker->pools);
