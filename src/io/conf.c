@@ -206,16 +206,35 @@ static void check_rest(struct job *job)
                    "target is unknown: write stderr, syslog or an absolute path");
 }
 
+/* Whether workers can write there is seen when they do: they may be another user. */
+static void check_dump(struct job *job)
+{
+    const char *dir = job->conf->dump.dir;
+    unsigned line = conf_option_line(&job->load, conf_tree_section(job->tree, "dump"), "dir");
+    struct stat st;
+
+    if (dir[0] == '\0')
+        return;
+    if (dir[0] != '/')
+        conf_error(&job->load.errors, line, "dir is no absolute path: begin it with /");
+    else if (stat(dir, &st) < 0)
+        conf_error(&job->load.errors, line, "dir %s cannot be used (%s): make it, or name another", dir,
+                   strerror(errno));
+    else if (!S_ISDIR(st.st_mode))
+        conf_error(&job->load.errors, line, "dir %s is no directory: name another", dir);
+}
+
 static void load_all(struct job *job)
 {
     load_options(job);
     if (job->conf->control == NULL || job->conf->state_db == NULL || job->conf->user_agent == NULL ||
-        job->conf->user == NULL || job->conf->log.target == NULL)
+        job->conf->user == NULL || job->conf->log.target == NULL || job->conf->dump.dir == NULL)
         return; /* out of memory, and said so */
     check_listens(job);
     check_state_db(job);
     check_user_agent(job);
     check_rest(job);
+    check_dump(job);
     load_providers(job);
 }
 
@@ -295,6 +314,7 @@ void conf_free(struct conf **conf)
     free(c->control);
     free(c->user_agent);
     free(c->log.target);
+    free(c->dump.dir);
     free(c);
     *conf = NULL;
 }

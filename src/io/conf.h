@@ -57,6 +57,11 @@ struct conf {
         int64_t client_timeout_ms;
         int64_t shutdown_timeout_ms;
     } limits;
+    struct {
+        char *dir;         /* "" = nothing is dumped */
+        int64_t file_size; /* bytes */
+        int64_t dir_size;  /* bytes */
+    } dump;
 };
 
 /*

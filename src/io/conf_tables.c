@@ -82,6 +82,7 @@ const struct conf_option conf_provider_options[] = {
     CFG_RANGE("idle_timeout", CONF_DURATION, struct provider, idle_timeout_ms, "5m", MS, 7 * DAY),
     CFG_PLAIN("ca_file", CONF_TEXT, struct provider, ca_file, ""),
     CFG_PLAIN("insecure_http", CONF_BOOL, struct provider, insecure_http, "false"),
+    CFG_PLAIN("dump", CONF_BOOL, struct provider, dump, "true"),
     CFG_PLAIN("auth_header", CONF_TEXT, struct provider, auth_header, NULL),
     CFG_PLAIN("auth_prefix", CONF_TEXT, struct provider, auth_prefix, NULL),
     CFG_WORDS("error_shape", struct provider, error_shape, NULL, error_shapes),
@@ -115,7 +116,9 @@ static const struct conf_option tls_options[] = {
 };
 
 static const struct conf_option dump_options[] = {
-    CFG_OTHER("dir", CONF_UNSUPPORTED),
+    CFG_PLAIN("dir", CONF_TEXT, struct conf, dump.dir, ""),
+    CFG_RANGE("file_size", CONF_SIZE, struct conf, dump.file_size, "1M", 0, G),
+    CFG_RANGE("dir_size", CONF_SIZE, struct conf, dump.dir_size, "1G", M, 1024 * G),
     CFG_LAST,
 };
 

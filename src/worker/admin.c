@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "io/dump.h"
 #include "io/housekeeper.h"
 #include "io/store.h"
 #include "io/store_edit.h"
@@ -22,6 +23,7 @@
 #include <unistd.h>
 
 #define DRAIN_MS          2000 /* how long a stopping admin process waits for its clients */
+#define TRIM_MS           2000
 #define CONNECTIONS_MAX   512
 #define CLIENT_TIMEOUT_S  10
 #define HEAD_MEMORY_BYTES (16 * 1024)
@@ -44,6 +46,7 @@ struct admin {
     struct store *store;
     struct housekeeper *housekeeper;
     struct loop_timer tick;
+    int64_t trim_ms; /* when dumps are trimmed next */
     struct loop_timer drain_timer;
     struct admin_listen *listens;
     size_t listen_count;
@@ -194,12 +197,24 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
 
 /* ---- the turn */
 
+static void trim_dumps(struct admin *admin, int64_t now_mono_ms)
+{
+    const struct conf *conf = admin->heritage->conf;
+    if (conf->dump.dir[0] == '\0' || now_mono_ms < admin->trim_ms)
+        return;
+    admin->trim_ms = now_mono_ms + TRIM_MS;
+    size_t removed = dump_trim(conf->dump.dir, conf->dump.dir_size);
+    if (removed > 0)
+        log_debug("dump: the oldest %zu files were removed, over dump.dir_size", removed);
+}
+
 static void on_tick(struct loop_timer *timer)
 {
     struct admin *admin = LOOP_OWNER(timer, struct admin, tick);
     struct store_clock now;
     clock_now(&now);
     housekeeper_tick(admin->housekeeper, &now);
+    trim_dumps(admin, now.mono_ms);
     for (size_t i = 0; i < admin->listen_count; i++)
         admin->listens[i].pending = true; /* the library's own timeouts */
     (void)loop_timer_set(admin->loop, timer, loop_now(admin->loop) + HOUSEKEEPER_TICK_MS);

@@ -98,7 +98,7 @@ static enum step_result step_judge(struct relay *relay)
     if (!relay->has_head && !relay->attempt_done)
         return STEP_WAIT;
     if (relay->refusal) {
-        relay->relays->env.discard(&relay->attempt);
+        relay->relays->env.discard(&relay->attempt, &relay->dump);
         relay->step = RELAY_WALK;
         return STEP_AGAIN;
     }
@@ -346,6 +346,7 @@ void relay_finish(struct relay **relay, bool complete)
     if (r == NULL)
         return;
     r->relays->env.abort(&r->attempt);
+    dump_end(&r->dump, "given up before a response came");
     write_log(r, complete);
     unlink_ready(r);
     r->relays->count--;

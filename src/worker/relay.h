@@ -15,6 +15,7 @@
 #include "core/reply.h"
 #include "io/access.h"
 #include "io/conf.h"
+#include "io/dump.h"
 #include "io/store.h"
 #include "worker/upstream.h"
 
@@ -39,7 +40,7 @@ struct relay_env {
                              const struct upstream_events *events, void *arg);
     void (*resume)(struct attempt *attempt);
     void (*abort)(struct attempt **attempt);
-    void (*discard)(struct attempt **attempt);
+    void (*discard)(struct attempt **attempt, struct dump_attempt **dump);
     void *store;
     void (*refresh)(void *store, const struct store_clock *now);
     bool (*mark)(void *store, size_t provider, size_t index, bool permanent, int64_t cooldown_ms, int status,
@@ -48,6 +49,7 @@ struct relay_env {
     void *clock_arg;
     void (*log)(void *arg, const struct access_record *record); /* at a request's end; NULL = nobody cares */
     void *log_arg;
+    struct dump *dump; /* NULL = off */
 };
 
 /* What the relay tells the client side. */

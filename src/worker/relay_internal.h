@@ -53,8 +53,9 @@ struct relay {
     long key; /* index in the pool; -1 = none */
     unsigned attempts;
     struct attempt *attempt;
-    bool has_head; /* the attempt's head came */
-    bool refusal;  /* it is a key failure: its body is dropped */
+    struct dump_attempt *dump; /* NULL = it is not dumped */
+    bool has_head;             /* the attempt's head came */
+    bool refusal;              /* it is a key failure: its body is dropped */
     bool attempt_done;
     enum upstream_result result;
     char *reason; /* why it failed */

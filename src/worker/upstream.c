@@ -177,6 +177,7 @@ static void retire(struct attempt *attempt)
     struct upstream *upstream = attempt->upstream;
     struct idle_list *idle = &upstream->idle[attempt->provider];
     count(attempt);
+    dump_end(&attempt->dump, NULL);
     (void)curl_multi_remove_handle(upstream->multi, attempt->easy);
     loop_timer_cancel(upstream->loop, &attempt->timer);
     unlink_active(upstream, attempt);
@@ -364,12 +365,16 @@ void upstream_abort(struct attempt **attempt)
     *attempt = NULL;
 }
 
-void upstream_discard(struct attempt **attempt)
+void upstream_discard(struct attempt **attempt, struct dump_attempt **dump)
 {
     struct attempt *a = *attempt;
     *attempt = NULL;
-    if (a == NULL)
+    if (a == NULL) {
+        dump_end(dump, NULL);
         return;
+    }
+    a->dump = *dump;
+    *dump = NULL;
     if (!upstream_attempt_sent(
             a)) { /* its body is borrowed, and a broken-off upload spoils the connection anyway */
         retire(a);

@@ -13,6 +13,7 @@
 #include "base/arena.h"
 #include "core/provider.h"
 #include "core/response_head.h"
+#include "io/dump.h"
 #include "io/spool.h"
 #include "worker/counts.h"
 #include "worker/loop.h"
@@ -86,8 +87,8 @@ void upstream_resume(struct attempt *attempt);
 void upstream_abort(struct attempt **attempt);
 
 /* Like upstream_abort(), but reads up to UPSTREAM_DISCARD_BYTES of the rest for up to UPSTREAM_DISCARD_MS, so
- * that the connection can be used again. */
-void upstream_discard(struct attempt **attempt);
+ * that the connection can be used again. What is read goes to *dump, which is ended then; it becomes NULL. */
+void upstream_discard(struct attempt **attempt, struct dump_attempt **dump);
 
 #define UPSTREAM_DISCARD_BYTES (64 * 1024)
 #define UPSTREAM_DISCARD_MS    1000

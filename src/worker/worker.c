@@ -34,6 +34,7 @@ struct worker {
     struct store *store;
     struct upstream *upstream;
     struct counts counts;
+    struct dump *dump; /* NULL = off */
     struct relays *relays;
     struct listener *listener;
     struct loop_timer beat;
@@ -169,6 +170,12 @@ static int make_parts(struct worker *worker)
     worker->store = store_new(conf->state_db, &conf->providers, worker->pools, heritage->shared);
     worker->upstream = upstream_new(worker->loop, &conf->providers,
                                     (long)conf->limits.connections + UPSTREAM_RESERVE, &worker->counts);
+    if (conf->dump.dir[0] != '\0') {
+        const struct dump_options options = {conf->dump.dir, conf->dump.file_size, &conf->providers};
+        worker->dump = dump_new(&options);
+        if (worker->dump == NULL)
+            return -1;
+    }
     const struct relay_env env = {
         .conf = conf,
         .pools = worker->pools,
@@ -183,6 +190,7 @@ static int make_parts(struct worker *worker)
         .clock = env_clock,
         .log = env_log,
         .log_arg = worker,
+        .dump = worker->dump,
     };
     worker->relays = relays_new(&env);
     if (worker->store == NULL || worker->upstream == NULL || worker->relays == NULL)
@@ -211,6 +219,7 @@ static void free_parts(struct worker *worker)
     upstream_free(&worker->upstream);
     store_free(&worker->store);
     counts_fini(&worker->counts);
+    dump_free(&worker->dump);
     for (size_t i = 0; worker->pools != NULL && i < count; i++)
         pool_fini(&worker->pools[i]);
     free(worker->pools);
