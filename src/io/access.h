@@ -31,6 +31,8 @@ struct access_record {
     uint64_t bytes_in;  /* request body */
     uint64_t bytes_out; /* response body */
     const char *error;  /* claviger's error code, "client_closed", "upstream_cut", NULL = none */
+    const char
+        *upstream_id; /* the provider's own id of the request; NULL = it sent none, and there is no field */
     /* Not in the line: */
     long provider_index; /* in the configuration, -1 = none */
     bool walked;         /* it walked the pool of the provider */

@@ -317,6 +317,7 @@ static void write_log(struct relay *relay, bool complete)
         .error = relay->error != NULL ? relay->error
                  : gone               ? "client_closed"
                                       : NULL,
+        .upstream_id = relay->upstream_id,
         .provider_index = relay->provider != NULL ? relay->provider - env->conf->providers.items : -1,
         .walked = relay->walk.pool != NULL,
     };

@@ -100,10 +100,21 @@ static bool judge_status(struct relay *relay, const struct response_head *head)
     return true;
 }
 
+/* OpenAI (platform.openai.com/docs/api-reference/debugging-requests), Anthropic
+ * (docs.anthropic.com/en/api/errors). */
+static const char *find_upstream_id(const struct response_head *head)
+{
+    const struct header *id = header_find(&head->headers, "X-Request-Id");
+    if (id == NULL)
+        id = header_find(&head->headers, "Request-Id");
+    return id != NULL ? id->value : NULL;
+}
+
 static bool on_head(void *arg, const struct response_head *head)
 {
     struct relay *relay = arg;
     dump_response_head(relay->dump, head);
+    relay->upstream_id = find_upstream_id(head);
     relay->refusal = judge_status(relay, head);
     if (!relay->refusal && relay_keep_head(relay, head) != 0)
         return false;

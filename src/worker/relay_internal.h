@@ -73,8 +73,9 @@ struct relay {
     struct buf encoded;    /* what waits to be decoded because `body` is full */
     bool reader_waits;     /* readable() is owed */
     uint64_t bytes_out;
-    int64_t first_byte_ms; /* -1 = none yet */
-    const char *error;     /* for the log; static text */
+    int64_t first_byte_ms;   /* -1 = none yet */
+    const char *error;       /* for the log; static text */
+    const char *upstream_id; /* of the last answer; lives in the arena */
 };
 
 struct relays {

@@ -227,6 +227,37 @@ START_TEST(request_log_fields)
 }
 END_TEST
 
+/* The provider's own id reaches the client and the log; after a failover it is that of the last answer. */
+START_TEST(upstream_id)
+{
+    struct fake_answer refusal = {.status = 429, .headers = "X-Request-Id: req_refused\r\n"};
+    struct fake_answer good = {.headers = "request-id: req_good\r\n"};
+    struct http_request request = {.target = "/anthropic/v1/logged", .body = "{}"};
+    struct http_response r;
+    struct bench b;
+    char *line;
+    json_t *row;
+
+    bench_prepare(&b, &SUITE_APIS[0], KEY0 " " KEY1, NULL);
+    daemon_text(&b.daemon.log_options, "format = json");
+    daemon_start(&b.daemon);
+    fake_on_key(b.fake, KEY0, &refusal);
+    fake_on_key(b.fake, KEY1, &good);
+    http_fetch(b.daemon.port, &request, &r);
+    ck_assert_int_eq(r.status, 200);
+    ck_assert_str_eq(http_get(&r, "Request-Id"), "req_good");
+    http_response_fini(&r);
+    ck_assert(daemon_wait_log(&b.daemon, "/anthropic/v1/logged", 5000));
+    line = log_line(&b.daemon, "/anthropic/v1/logged");
+    row = json_loads(line, 0, NULL);
+    ck_assert_msg(row != NULL, "no JSON: %s", line);
+    ck_assert_str_eq(text_of(row, "upstream_id"), "req_good");
+    json_decref(row);
+    free(line);
+    bench_close(&b);
+}
+END_TEST
+
 /* A request's line is out within 100 ms of its end: the middle of five. */
 START_TEST(request_log_in_time)
 {
@@ -331,6 +362,7 @@ int main(void)
     tcase_add_test(tc, not_ready_while_stopping);
     tcase_add_loop_test(tc, keys_page, 0, SUITE_API_COUNT);
     tcase_add_loop_test(tc, request_log_fields, 0, 4);
+    tcase_add_test(tc, upstream_id);
     tcase_add_loop_test(tc, request_log_in_time, 0, SUITE_API_COUNT);
     tcase_add_loop_test(tc, log_options, 0, 2);
     tcase_add_loop_test(tc, no_key_is_seen, 0, SUITE_API_COUNT);
