@@ -9,6 +9,7 @@
 #define CLAVIGER_IO_ACCESS_H
 
 #include "base/log.h"
+#include "core/usage.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -34,8 +35,9 @@ struct access_record {
     const char
         *upstream_id; /* the provider's own id of the request; NULL = it sent none, and there is no field */
     /* Not in the line: */
-    long provider_index; /* in the configuration, -1 = none */
-    bool walked;         /* it walked the pool of the provider */
+    long provider_index;       /* in the configuration, -1 = none */
+    const struct usage *usage; /* what the provider reported, NULL = nothing */
+    bool walked;               /* it walked the pool of the provider */
 };
 
 /* Formats one record as a line; what access_log() writes. */

@@ -40,6 +40,7 @@ struct conf {
     char *control;
     char *user_agent;
     int64_t watchdog_ms;
+    bool usage; /* token counts are read from responses */
     bool allow_anonymous;
     struct provider_list providers;
     struct {

@@ -62,6 +62,7 @@ const struct conf_option conf_main_options[] = {
     CFG_OTHER("clients", CONF_UNSUPPORTED),
     CFG_PLAIN("user_agent", CONF_TEXT, struct conf, user_agent, "aibridge"),
     CFG_RANGE("watchdog", CONF_DURATION, struct conf, watchdog_ms, "30s", 100 * MS, DAY),
+    CFG_PLAIN("usage", CONF_BOOL, struct conf, usage, "true"),
     CFG_PLAIN("allow_anonymous", CONF_BOOL, struct conf, allow_anonymous, "false"),
     CFG_LAST,
 };

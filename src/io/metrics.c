@@ -41,6 +41,7 @@ static const char *const methods[] = {"other", "GET",    "HEAD",    "POST",    "
                                       "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"};
 static const char *const outcomes[] = {"rate_limited", "rejected"};
 static const char *const kinds[] = {"connect", "tls", "timeout", "malformed", "broken"};
+static const char *const tokens[] = {"input", "output", "cached", "written", "reasoning"};
 static const char *const connections[] = {"new", "reused"};
 static const char *const conditions[] = {"ok", "busy", "failing"};
 static const char *const phases[] = {"free", "starting", "ready", "draining"};
@@ -215,10 +216,11 @@ static void put_provider(const struct text *text, unsigned value)
 }
 
 static const char *const label_names[] = {
-    [LABEL_PROVIDER] = "provider", [LABEL_METHOD] = "method",         [LABEL_STATUS] = "status",
-    [LABEL_STATE] = "state",       [LABEL_REASON] = "reason",         [LABEL_OUTCOME] = "outcome",
-    [LABEL_KIND] = "kind",         [LABEL_CONNECTION] = "connection", [LABEL_CONDITION] = "condition",
-    [LABEL_PHASE] = "phase",       [LABEL_WORKER] = "worker",         [LABEL_VERSION] = "version",
+    [LABEL_PROVIDER] = "provider",   [LABEL_METHOD] = "method",         [LABEL_STATUS] = "status",
+    [LABEL_STATE] = "state",         [LABEL_REASON] = "reason",         [LABEL_OUTCOME] = "outcome",
+    [LABEL_KIND] = "kind",           [LABEL_CONNECTION] = "connection", [LABEL_TOKENS] = "kind",
+    [LABEL_CONDITION] = "condition", [LABEL_PHASE] = "phase",           [LABEL_WORKER] = "worker",
+    [LABEL_VERSION] = "version",
 };
 
 /* None of these texts has a character that would have to be escaped. */
@@ -249,6 +251,9 @@ static void put_value(const struct text *text, enum metric_label label, unsigned
         break;
     case LABEL_CONNECTION:
         buf_puts(text->out, WORD(connections, value));
+        break;
+    case LABEL_TOKENS:
+        buf_puts(text->out, WORD(tokens, value));
         break;
     case LABEL_CONDITION:
         buf_puts(text->out, WORD(conditions, value));

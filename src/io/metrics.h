@@ -44,6 +44,7 @@ enum metric_label {
     LABEL_OUTCOME,    /* enum metrics_outcome */
     LABEL_KIND,       /* enum metrics_kind */
     LABEL_CONNECTION, /* enum metrics_connection */
+    LABEL_TOKENS,     /* enum metrics_tokens */
     LABEL_CONDITION,  /* enum database_condition */
     LABEL_PHASE,      /* enum worker_phase */
     LABEL_WORKER,     /* N of "worker N" */
@@ -52,6 +53,7 @@ enum metric_label {
 
 enum metrics_outcome { OUTCOME_RATE_LIMITED, OUTCOME_REJECTED };
 enum metrics_kind { KIND_CONNECT, KIND_TLS, KIND_TIMEOUT, KIND_MALFORMED, KIND_BROKEN };
+enum metrics_tokens { TOKENS_INPUT, TOKENS_OUTPUT, TOKENS_CACHED, TOKENS_WRITTEN, TOKENS_REASONING };
 enum metrics_connection { CONNECTION_NEW, CONNECTION_REUSED };
 
 struct metrics_series {

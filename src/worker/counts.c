@@ -43,6 +43,19 @@ static void count_walk(const struct counts *counts, const struct access_record *
                     &(const struct metrics_labels){{provider, OUTCOME_REJECTED}}, 1);
 }
 
+static void count_tokens(const struct counts *counts, const struct usage *usage, unsigned provider)
+{
+    const uint64_t values[] = {[TOKENS_INPUT] = usage->input,
+                               [TOKENS_OUTPUT] = usage->output,
+                               [TOKENS_CACHED] = usage->cached,
+                               [TOKENS_WRITTEN] = usage->written,
+                               [TOKENS_REASONING] = usage->reasoning};
+    for (unsigned i = 0; i < sizeof values / sizeof values[0]; i++)
+        if (values[i] > 0)
+            metrics_add(counts->metrics, METRIC_TOKENS, &(const struct metrics_labels){{provider, i}},
+                        values[i]);
+}
+
 void counts_request(const struct counts *counts, const struct access_record *record)
 {
     struct metrics *metrics = counts->metrics;
@@ -57,6 +70,8 @@ void counts_request(const struct counts *counts, const struct access_record *rec
     if (record->first_byte_ms >= 0)
         metrics_observe(metrics, METRIC_FIRST_BYTE, &labels, (uint64_t)record->first_byte_ms);
     metrics_observe(metrics, METRIC_DURATION, &labels, record->total_ms > 0 ? (uint64_t)record->total_ms : 0);
+    if (record->usage != NULL)
+        count_tokens(counts, record->usage, provider);
     if (record->walked)
         count_walk(counts, record, provider);
 }

@@ -297,6 +297,8 @@ static void write_log(struct relay *relay, bool complete)
         return;
     env->clock(env->clock_arg, &now);
     bool gone = !complete && !relay->cut;
+    struct usage usage;
+    bool has_usage = usage_result(&relay->usage, &usage);
     size_t path_len = strcspn(relay->request.target, "?");
     const struct access_record record = {
         .time_real_ms = relay->began.real_ms,
@@ -319,6 +321,7 @@ static void write_log(struct relay *relay, bool complete)
                                       : NULL,
         .upstream_id = relay->upstream_id,
         .provider_index = relay->provider != NULL ? relay->provider - env->conf->providers.items : -1,
+        .usage = has_usage ? &usage : NULL,
         .walked = relay->walk.pool != NULL,
     };
     env->log(env->log_arg, &record);
@@ -359,6 +362,7 @@ void relay_finish(struct relay **relay, bool complete)
     buf_fini(&r->body);
     buf_fini(&r->encoded);
     gunzip_free(&r->gunzip);
+    relay_usage_fini(r);
     arena_fini(&r->arena);
     free(r);
 }

@@ -116,8 +116,11 @@ static bool on_head(void *arg, const struct response_head *head)
     dump_response_head(relay->dump, head);
     relay->upstream_id = find_upstream_id(head);
     relay->refusal = judge_status(relay, head);
-    if (!relay->refusal && relay_keep_head(relay, head) != 0)
-        return false;
+    if (!relay->refusal) {
+        relay_usage_begin(relay, head);
+        if (relay_keep_head(relay, head) != 0)
+            return false;
+    }
     relay->has_head = true;
     relay_wake(relay);
     return true;
@@ -133,6 +136,7 @@ static bool on_body(void *arg, const char *data, size_t len)
     dump_response_body(relay->dump, data, len);
     if (relay->refusal || relay->cut)
         return true;
+    relay_usage_feed(relay, data, len);
     relay_wake(relay);
     return true;
 }

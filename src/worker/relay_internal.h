@@ -71,7 +71,9 @@ struct relay {
     bool streaming;        /* the commit came before the body was complete */
     struct gunzip *gunzip; /* the answer is decoded on its way; NULL = as it comes */
     struct buf encoded;    /* what waits to be decoded because `body` is full */
-    bool reader_waits;     /* readable() is owed */
+    struct usage_scanner usage;
+    struct gunzip *usage_gunzip; /* the body is decoded for the scanner; NULL = as it comes */
+    bool reader_waits;           /* readable() is owed */
     uint64_t bytes_out;
     int64_t first_byte_ms;   /* -1 = none yet */
     const char *error;       /* for the log; static text */
@@ -99,6 +101,16 @@ int relay_prepare_upstream(struct relay *relay);
 
 /* Begins an attempt with the key that was chosen (or none). 0, or -1 when out of memory. */
 int relay_send_attempt(struct relay *relay);
+
+/* ---- relay_usage.c: what the provider reports */
+
+/* Begins to look at the body of an answer. */
+void relay_usage_begin(struct relay *relay, const struct response_head *head);
+
+/* Looks at bytes as they came from the provider. */
+void relay_usage_feed(struct relay *relay, const char *data, size_t len);
+
+void relay_usage_fini(struct relay *relay);
 
 /* ---- relay_answer.c: towards the client */
 

@@ -245,6 +245,72 @@ START_TEST(upstream_errors)
 }
 END_TEST
 
+#define JSON_TYPE   "Content-Type: application/json\r\n"
+#define EVENTS_TYPE "Content-Type: text/event-stream\r\n"
+
+/* What the providers of three APIs report is added up: plain, streamed, with gzip, of pool and BYOK alike. */
+START_TEST(tokens)
+{
+    /* {"model":"claude-x","usage":{"input_tokens":1000,"output_tokens":50}} */
+    static const char gzip[] =
+        "\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xab\x56\xca\xcd\x4f\x49\xcd\x51\xb2\x52"
+        "\x4a\xce\x49\x2c\x4d\x49\xd5\xad\x50\xd2\x51\x2a\x2d\x4e\x4c\x4f\x55\xb2\xaa\x56"
+        "\xca\xcc\x2b\x28\x2d\x89\x2f\xc9\xcf\x4e\xcd\x2b\x56\xb2\x32\x34\x30\x30\xd0\x51"
+        "\xca\x2f\x2d\x41\x16\x34\x35\xa8\xad\x05\x00\xc0\x0f\x88\xb6\x45\x00\x00\x00";
+    static const struct fake_answer answers[] = {
+        {.headers = JSON_TYPE,
+         .body = "{\"model\":\"gpt-x\",\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2,"
+                 "\"prompt_tokens_details\":{\"cached_tokens\":1}}}"},
+        {.headers = JSON_TYPE,
+         .body = "{\"usage\":{\"input_tokens\":10,\"output_tokens\":20,"
+                 "\"output_tokens_details\":{\"reasoning_tokens\":7}}}"},
+        {.headers = EVENTS_TYPE,
+         .framing = FAKE_CHUNKED,
+         .body = "data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":100,"
+                 "\"cache_creation_input_tokens\":3,\"output_tokens\":1}}}\n\n"
+                 "data: {\"type\":\"message_delta\",\"usage\":{\"output_tokens\":200}}\n\n"},
+        {.headers = JSON_TYPE "Content-Encoding: gzip\r\n", .body = gzip, .body_len = sizeof(gzip) - 1},
+        {.headers = JSON_TYPE, .body = "{\"no\":\"usage\"}"},
+        {.headers = "Content-Type: text/plain\r\n", .body = "{\"usage\":{\"input_tokens\":10}}"},
+    };
+    struct bench b;
+
+    open_four(&b, KEY0);
+    for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+        answer_with(&b, &answers[i]);
+        post(&b, "Accept-Encoding: gzip\r\n", 200, 1);
+        post(&b, bench_auth(&b, OWN_KEY), 200, 1);
+    }
+    expect(&b, "claviger_tokens_total{provider=\"openai\",kind=\"input\"} 2222");
+    expect(&b, "claviger_tokens_total{provider=\"openai\",kind=\"output\"} 544");
+    expect(&b, "claviger_tokens_total{provider=\"openai\",kind=\"cached\"} 2");
+    expect(&b, "claviger_tokens_total{provider=\"openai\",kind=\"written\"} 6");
+    expect(&b, "claviger_tokens_total{provider=\"openai\",kind=\"reasoning\"} 14");
+    bench_close(&b);
+}
+END_TEST
+
+START_TEST(no_tokens)
+{
+    static const struct fake_answer answer = {.headers = JSON_TYPE,
+                                              .body = "{\"usage\":{\"prompt_tokens\":1}}"};
+    struct scrape s;
+    struct bench b;
+
+    bench_prepare(&b, &SUITE_APIS[1], KEY0, NULL);
+    daemon_text(&b.daemon.top, "usage = false");
+    daemon_start(&b.daemon);
+    answer_with(&b, &answer);
+    post(&b, NULL, 200, 1);
+    expect(&b, "claviger_passthrough_total{provider=\"openai\",method=\"POST\",status=\"200\"} 1");
+    s = (struct scrape){.bench = &b};
+    fetch(&s);
+    ck_assert_ptr_null(strstr(s.text.data, "claviger_tokens_total{"));
+    buf_fini(&s.text);
+    bench_close(&b);
+}
+END_TEST
+
 /* The text is what Prometheus reads; its own checker says so where it is installed. */
 START_TEST(promtool)
 {
@@ -280,6 +346,8 @@ int main(void)
     tcase_add_test(tc, equal_the_truth);
     tcase_add_test(tc, in_flight);
     tcase_add_test(tc, upstream_errors);
+    tcase_add_test(tc, tokens);
+    tcase_add_test(tc, no_tokens);
     tcase_add_test(tc, promtool);
     return suite_run(s);
 }
