@@ -4,8 +4,10 @@
  */
 #include "io/conf.h"
 
+#include "base/digest.h"
 #include "base/fd.h"
 #include "base/secret.h"
+#include "core/ascii.h"
 #include "io/conf_listen.h"
 #include "io/conf_provider.h"
 #include "io/conf_tables.h"
@@ -206,6 +208,21 @@ static void check_rest(struct job *job)
                    "target is unknown: write stderr, syslog or an absolute path");
 }
 
+static void check_admin_token(struct job *job)
+{
+    char *hash = job->conf->admin_token;
+    size_t len = 0;
+
+    for (; ascii_hex_value(hash[len]) >= 0; len++)
+        if (hash[len] >= 'A' && hash[len] <= 'F')
+            hash[len] = (char)(hash[len] + ('a' - 'A'));
+    if (hash[0] != '\0' && (len != DIGEST_HEX_SIZE - 1 || hash[len] != '\0'))
+        conf_error(&job->load.errors, line_of(job, "admin_token"),
+                   "admin_token is no SHA-256 in hexadecimal: write the 64 digits that clavigerctl token "
+                   "prints, not "
+                   "the token itself");
+}
+
 /* Whether workers can write there is seen when they do: they may be another user. */
 static void check_dump(struct job *job)
 {
@@ -228,13 +245,15 @@ static void load_all(struct job *job)
 {
     load_options(job);
     if (job->conf->control == NULL || job->conf->state_db == NULL || job->conf->user_agent == NULL ||
-        job->conf->user == NULL || job->conf->log.target == NULL || job->conf->dump.dir == NULL)
+        job->conf->user == NULL || job->conf->admin_token == NULL || job->conf->log.target == NULL ||
+        job->conf->dump.dir == NULL)
         return; /* out of memory, and said so */
     check_listens(job);
     check_state_db(job);
     check_user_agent(job);
     check_rest(job);
     check_dump(job);
+    check_admin_token(job);
     load_providers(job);
 }
 
@@ -308,6 +327,7 @@ void conf_free(struct conf **conf)
     conf_listens_fini(&c->admin_listens);
     conf_providers_fini(&c->providers);
     free(c->file);
+    free(c->admin_token);
     free(c->user);
     free(c->state_db);
     free(c->pid_file);

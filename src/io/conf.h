@@ -32,8 +32,9 @@ struct conf {
     char *file; /* where it was read from; NULL = built-in defaults */
     struct conf_listens listens;
     struct conf_listens admin_listens;
-    unsigned workers; /* as configured: 0 = one per CPU this process may use */
-    char *user;       /* "" = stay who we are */
+    char *admin_token; /* the token's SHA-256 in lower-case hexadecimal; "" = keys cannot be changed there */
+    unsigned workers;  /* as configured: 0 = one per CPU this process may use */
+    char *user;        /* "" = stay who we are */
     char *state_db;
     unsigned state_db_line; /* where `file` names it; 0 = it does not */
     char *pid_file;

@@ -54,6 +54,7 @@ static const struct conf_word error_shapes[] = {{"openai", ERROR_SHAPE_OPENAI},
 const struct conf_option conf_main_options[] = {
     CFG_PLAIN("listen", CONF_LISTENS, struct conf, listens, "127.0.0.1:8080"),
     CFG_PLAIN("admin_listen", CONF_LISTENS, struct conf, admin_listens, "127.0.0.1:8081"),
+    CFG_PLAIN("admin_token", CONF_TEXT, struct conf, admin_token, ""),
     CFG_RANGE("workers", CONF_UNSIGNED, struct conf, workers, "0", 0, 128),
     CFG_PLAIN("user", CONF_TEXT, struct conf, user, ""),
     CFG_PLAIN("state_db", CONF_PATH, struct conf, state_db, LOCALSTATEDIR "/lib/claviger/state.db"),

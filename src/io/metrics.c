@@ -391,3 +391,46 @@ void metrics_write(struct metrics *metrics, const struct metrics_sample *samples
     }
     free(rows);
 }
+
+/* ---- totals */
+
+void metrics_each(struct metrics *metrics, void (*fn)(void *arg, const struct metrics_sample *series),
+                  void *arg)
+{
+    for (size_t i = 0; i < METRICS_SERIES_MAX; i++) {
+        struct row row;
+        if (!row_of_series(&metrics->series[i], &row) || infos[row.metric].type != METRIC_COUNTER)
+            continue;
+        struct metrics_sample sample = {.metric = row.metric, .value = row.value};
+        memcpy(sample.labels.values, row.values, sizeof row.values);
+        fn(arg, &sample);
+    }
+}
+
+/* Of the buckets from..to. */
+static uint64_t sum_buckets(struct metrics *metrics, enum metric metric, size_t from, size_t to)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < METRICS_SERIES_MAX; i++) {
+        struct row row;
+        if (row_of_series(&metrics->series[i], &row) && row.metric == metric &&
+            row.values[METRICS_LABELS - 1] >= from && row.values[METRICS_LABELS - 1] <= to)
+            sum += (uint64_t)row.value;
+    }
+    return sum;
+}
+
+uint64_t metrics_observed_above(struct metrics *metrics, enum metric metric, uint64_t bound)
+{
+    size_t count;
+    const uint64_t *bounds = bounds_of(metric, &count);
+    size_t bucket = 0;
+    while (bucket < count && bounds[bucket] <= bound)
+        bucket++;
+    return sum_buckets(metrics, metric, bucket, count);
+}
+
+uint64_t metrics_observed_sum(struct metrics *metrics, enum metric metric)
+{
+    return sum_buckets(metrics, metric, BUCKET_SUM, BUCKET_SUM);
+}

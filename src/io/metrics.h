@@ -99,6 +99,14 @@ struct metrics_sample {
     double value;
 };
 
+/* Calls fn for each series of a counter. */
+void metrics_each(struct metrics *metrics, void (*fn)(void *arg, const struct metrics_sample *series),
+                  void *arg);
+
+/* Of a histogram, over all labels: how many observations were above a bound of its buckets, and their sum. */
+uint64_t metrics_observed_above(struct metrics *metrics, enum metric metric, uint64_t bound);
+uint64_t metrics_observed_sum(struct metrics *metrics, enum metric metric);
+
 /* Everything, as text: the series, and what the caller knows. version is the program's. */
 void metrics_write(struct metrics *metrics, const struct metrics_sample *samples, size_t count,
                    const char *version, struct buf *out);

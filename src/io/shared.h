@@ -13,6 +13,7 @@
 #define CLAVIGER_IO_SHARED_H
 
 #include "core/key.h"
+#include "io/history.h"
 #include "io/metrics.h"
 
 #include <stdatomic.h>
@@ -69,6 +70,7 @@ struct shared {
     _Atomic uint32_t serving_generation; /* the configuration generation that is in force */
     _Atomic uint64_t log_dropped;        /* log lines that the target did not take, of all processes */
     struct metrics metrics;
+    struct history history;
     struct shared_worker workers[SHARED_WORKERS_MAX];
     struct shared_key keys[SHARED_KEYS_MAX];
 };

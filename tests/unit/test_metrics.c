@@ -1,6 +1,7 @@
 /*
  * Tests of metrics: what is counted, by how many processes at once, and the text.
  */
+#include "io/history.h"
 #include "io/metrics.h"
 
 #include "core/key.h"
@@ -251,6 +252,77 @@ START_TEST(test_processes)
 }
 END_TEST
 
+/* ---- history */
+
+#define MINUTE 60000
+#define NOW    (INT64_C(1000000) * MINUTE)
+
+static struct history history;
+
+static void pass(unsigned provider, unsigned status, unsigned attempts, uint64_t ms)
+{
+    const struct metrics_labels labels = {{provider, 1, status}};
+
+    metrics_add(metrics, METRIC_PASSTHROUGH, &labels, 1);
+    metrics_observe(metrics, METRIC_ATTEMPTS, &labels, attempts);
+    metrics_observe(metrics, METRIC_DURATION, &labels, ms);
+}
+
+static void expect_minute(const struct history_minute *m, uint64_t requests, uint64_t failovers,
+                          uint64_t errors, uint64_t duration_ms)
+{
+    ck_assert_uint_eq(m->requests, requests);
+    ck_assert_uint_eq(m->failovers, failovers);
+    ck_assert_uint_eq(m->errors, errors);
+    ck_assert_uint_eq(m->duration_ms, duration_ms);
+}
+
+START_TEST(test_history)
+{
+    struct history_minute minutes[HISTORY_MINUTES];
+    unsigned provider = metrics_provider(metrics, "p");
+
+    history_read(&history, NOW, minutes);
+    expect_minute(&minutes[HISTORY_MINUTES - 1], 0, 0, 0, 0);
+    pass(provider, 200, 1, 100);
+    pass(provider, 429, 2, 50);
+    add(METRIC_TRANSITIONS, provider, 429, 0, 2);
+    history_record(&history, metrics, NOW);
+    pass(provider, 502, 0, 1);
+    history_record(&history, metrics, NOW + 59999);
+    history_read(&history, NOW + 59999, minutes);
+    expect_minute(&minutes[HISTORY_MINUTES - 1], 3, 1, 2, 151);
+    ck_assert_uint_eq(minutes[HISTORY_MINUTES - 1].marks[provider - 1], 2);
+    expect_minute(&minutes[HISTORY_MINUTES - 2], 0, 0, 0, 0);
+
+    /* The next minute has only what is new; one in which nobody wrote is empty. */
+    pass(0, 200, 3, 7);
+    history_record(&history, metrics, NOW + MINUTE);
+    pass(0, 200, 1, 9);
+    history_record(&history, metrics, NOW + 3 * MINUTE);
+    history_read(&history, NOW + 3 * MINUTE, minutes);
+    expect_minute(&minutes[HISTORY_MINUTES - 4], 3, 1, 2, 151);
+    expect_minute(&minutes[HISTORY_MINUTES - 3], 1, 1, 0, 7);
+    expect_minute(&minutes[HISTORY_MINUTES - 2], 0, 0, 0, 0);
+    expect_minute(&minutes[HISTORY_MINUTES - 1], 1, 0, 0, 9);
+
+    /* An hour later nothing of it is left, but it still counts as before. */
+    for (int i = 4; i <= 64; i++)
+        history_record(&history, metrics, NOW + i * MINUTE);
+    pass(0, 200, 1, 11);
+    history_record(&history, metrics, NOW + 65 * MINUTE);
+    history_read(&history, NOW + 65 * MINUTE, minutes);
+    for (int i = 0; i < HISTORY_MINUTES - 1; i++)
+        expect_minute(&minutes[i], 0, 0, 0, 0);
+    expect_minute(&minutes[HISTORY_MINUTES - 1], 1, 0, 0, 11);
+    /* A clock that was wrong is no matter. */
+    history_read(&history, 0, minutes);
+    history_record(&history, metrics, -5);
+    history_read(&history, INT64_C(5) * MINUTE, minutes);
+    expect_minute(&minutes[HISTORY_MINUTES - 1], 0, 0, 0, 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("metrics");
@@ -268,6 +340,7 @@ int main(void)
     tcase_add_test(tc, test_many_providers);
     tcase_add_test(tc, test_full_table);
     tcase_add_test(tc, test_processes);
+    tcase_add_test(tc, test_history);
     suite_add_tcase(s, tc);
     sr = srunner_create(s);
     srunner_run_all(sr, CK_ENV);
