@@ -208,6 +208,35 @@ static void check_rest(struct job *job)
                    "target is unknown: write stderr, syslog or an absolute path");
 }
 
+static unsigned trace_line(const struct job *job, const char *name)
+{
+    return conf_option_line(&job->load, conf_tree_section(job->tree, "trace"), name);
+}
+
+static void check_trace(struct job *job)
+{
+    const char *endpoint = job->conf->trace.endpoint;
+    const char *share = job->conf->trace.share_text;
+    struct base_url url;
+    char *end;
+
+    if (endpoint[0] != '\0') {
+        if (base_url_parse(endpoint, &url) < 0)
+            conf_error_memory(&job->load.errors);
+        else if (!url.valid)
+            conf_error(&job->load.errors, trace_line(job, "endpoint"),
+                       "endpoint %s: write an http or https URL, as in \"http://127.0.0.1:4318/v1/traces\"",
+                       url.reason);
+        base_url_fini(&url);
+    }
+    job->conf->trace.share = strtod(share, &end);
+    if (!ascii_is_digit(share[0]) || strspn(share, "0123456789.") != strlen(share) || *end != '\0' ||
+        job->conf->trace.share > 1)
+        conf_error(
+            &job->load.errors, trace_line(job, "share"),
+            "share is no number from 0 to 1: write the part of all requests that is traced, as in 0.1");
+}
+
 static void check_admin_token(struct job *job)
 {
     char *hash = job->conf->admin_token;
@@ -246,7 +275,8 @@ static void load_all(struct job *job)
     load_options(job);
     if (job->conf->control == NULL || job->conf->state_db == NULL || job->conf->user_agent == NULL ||
         job->conf->user == NULL || job->conf->admin_token == NULL || job->conf->log.target == NULL ||
-        job->conf->dump.dir == NULL)
+        job->conf->dump.dir == NULL || job->conf->trace.endpoint == NULL ||
+        job->conf->trace.share_text == NULL)
         return; /* out of memory, and said so */
     check_listens(job);
     check_state_db(job);
@@ -254,6 +284,7 @@ static void load_all(struct job *job)
     check_rest(job);
     check_dump(job);
     check_admin_token(job);
+    check_trace(job);
     load_providers(job);
 }
 
@@ -335,6 +366,8 @@ void conf_free(struct conf **conf)
     free(c->user_agent);
     free(c->log.target);
     free(c->dump.dir);
+    free(c->trace.endpoint);
+    free(c->trace.share_text);
     free(c);
     *conf = NULL;
 }

@@ -64,6 +64,11 @@ struct conf {
         int64_t file_size; /* bytes */
         int64_t dir_size;  /* bytes */
     } dump;
+    struct {
+        char *endpoint;   /* an http or https URL; "" = nothing is traced */
+        char *share_text; /* as configured */
+        double share;     /* of the requests without a trace of their own: 0 to 1 */
+    } trace;
 };
 
 /*

@@ -125,7 +125,8 @@ static const struct conf_option dump_options[] = {
 };
 
 static const struct conf_option trace_options[] = {
-    CFG_OTHER("endpoint", CONF_UNSUPPORTED),
+    CFG_PLAIN("endpoint", CONF_TEXT, struct conf, trace.endpoint, ""),
+    CFG_PLAIN("share", CONF_TEXT, struct conf, trace.share_text, "1"),
     CFG_LAST,
 };
 

@@ -246,7 +246,7 @@ static int all_fields(const struct dump_request *request, struct header_list *li
                       struct buf *length)
 {
     const struct provider *provider = request->provider;
-    const char *host = strstr(provider->base_url.origin, "://") + 3;
+    const char *host = provider->base_url.host;
     const struct header_list *in = request->headers;
     if (header_add(list, "Host", strlen("Host"), host, strlen(host)) < 0)
         return -1;

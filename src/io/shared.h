@@ -69,6 +69,7 @@ struct shared {
     _Atomic int32_t stopping;            /* a stop has begun: /readyz says 503 */
     _Atomic uint32_t serving_generation; /* the configuration generation that is in force */
     _Atomic uint64_t log_dropped;        /* log lines that the target did not take, of all processes */
+    _Atomic uint64_t trace_dropped;      /* spans that no collector took */
     struct metrics metrics;
     struct history history;
     struct shared_worker workers[SHARED_WORKERS_MAX];

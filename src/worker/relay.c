@@ -191,6 +191,7 @@ struct relays *relays_new(const struct relay_env *env)
     relays->env = *env;
     if (getrandom(&relays->id_base, sizeof relays->id_base, 0) != (ssize_t)sizeof relays->id_base)
         relays->id_base = (uint64_t)(uintptr_t)relays;
+    relays->random = relays->id_base;
     return relays;
 }
 
@@ -282,6 +283,7 @@ struct relay *relay_new(struct relays *relays, const struct relay_request *reque
     if (relay == NULL)
         return NULL;
     relay->in_call = true;
+    relay_trace_begin(relay);
     admit(relay);
     if (relay->answered)
         drive(relay);
@@ -324,6 +326,7 @@ static void write_log(struct relay *relay, bool complete)
         .usage = has_usage ? &usage : NULL,
         .walked = relay->walk.pool != NULL,
     };
+    relay_trace_end(relay, &record);
     env->log(env->log_arg, &record);
 }
 

@@ -13,6 +13,7 @@
 #include "core/http_rules.h"
 #include "core/pool.h"
 #include "core/reply.h"
+#include "core/trace.h"
 #include "io/access.h"
 #include "io/conf.h"
 #include "io/dump.h"
@@ -50,6 +51,9 @@ struct relay_env {
     void (*log)(void *arg, const struct access_record *record); /* at a request's end; NULL = nobody cares */
     void *log_arg;
     struct dump *dump; /* NULL = off */
+    void (*trace)(void *arg,
+                  const struct trace_request *request); /* a traced request has ended; NULL = off */
+    void *trace_arg;
 };
 
 /* What the relay tells the client side. */

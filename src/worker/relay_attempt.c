@@ -67,7 +67,7 @@ static void log_mark(const struct relay *relay, int status, bool permanent, int6
 }
 
 /* Marks the attempt's key when the status is a key failure. Returns whether it is one. */
-static bool judge_status(struct relay *relay, const struct response_head *head)
+static bool judge_status(struct relay *relay, const struct response_head *head, const char **mark)
 {
     const struct relay_env *env = &relay->relays->env;
     const struct provider *provider = relay->provider;
@@ -97,6 +97,7 @@ static bool judge_status(struct relay *relay, const struct response_head *head)
     if (env->mark(env->store, relay->provider_index, (size_t)relay->key, permanent, cooldown_ms, head->status,
                   &now))
         log_mark(relay, head->status, permanent, cooldown_ms);
+    *mark = key_mark_reason(head->status);
     return true;
 }
 
@@ -113,9 +114,11 @@ static const char *find_upstream_id(const struct response_head *head)
 static bool on_head(void *arg, const struct response_head *head)
 {
     struct relay *relay = arg;
+    const char *mark = NULL;
     dump_response_head(relay->dump, head);
     relay->upstream_id = find_upstream_id(head);
-    relay->refusal = judge_status(relay, head);
+    relay->refusal = judge_status(relay, head, &mark);
+    relay_trace_head(relay, head->status, mark);
     if (!relay->refusal) {
         relay_usage_begin(relay, head);
         if (relay_keep_head(relay, head) != 0)
@@ -165,6 +168,7 @@ static void on_done(void *arg, enum upstream_result result, const char *reason)
     relay->result = result;
     if (reason != NULL)
         relay->reason = arena_strndup(&relay->arena, reason, strlen(reason));
+    relay_trace_attempt_done(relay, relay->reason);
     if (relay->answered) {
         if (result == UPSTREAM_COMPLETE) {
             relay_end_body(relay);
@@ -230,6 +234,8 @@ int relay_send_attempt(struct relay *relay)
 {
     const struct relay_env *env = &relay->relays->env;
     const struct provider *provider = relay->provider;
+    if (relay_trace_send(relay) != 0)
+        return -1;
     const struct upstream_request request = {
         .provider = provider,
         .method = relay->request.method,

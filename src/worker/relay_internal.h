@@ -54,6 +54,7 @@ struct relay {
     unsigned attempts;
     struct attempt *attempt;
     struct dump_attempt *dump; /* NULL = it is not dumped */
+    struct relay_trace *trace; /* NULL = it is not traced */
     bool has_head;             /* the attempt's head came */
     bool refusal;              /* it is a key failure: its body is dropped */
     bool attempt_done;
@@ -86,6 +87,7 @@ struct relays {
     size_t streams;
     uint64_t id_base;
     uint64_t id_next;
+    uint64_t random; /* the state of a generator */
     struct relay *ready_first;
     struct relay *ready_last;
 };
@@ -111,6 +113,23 @@ void relay_usage_begin(struct relay *relay, const struct response_head *head);
 void relay_usage_feed(struct relay *relay, const char *data, size_t len);
 
 void relay_usage_fini(struct relay *relay);
+
+/* ---- relay_trace.c: what a collector is told */
+
+/* Decides whether the request is traced. */
+void relay_trace_begin(struct relay *relay);
+
+/* Begins an attempt, and sets its traceparent. 0, or -1 when out of memory. */
+int relay_trace_send(struct relay *relay);
+
+/* The attempt's answer has begun; mark is static text, NULL = its key was not marked. */
+void relay_trace_head(struct relay *relay, int status, const char *mark);
+
+/* The attempt is over; failure lives in the arena, NULL = it did not fail. */
+void relay_trace_attempt_done(struct relay *relay, const char *failure);
+
+/* The request is over. */
+void relay_trace_end(struct relay *relay, const struct access_record *record);
 
 /* ---- relay_answer.c: towards the client */
 

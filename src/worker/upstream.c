@@ -165,6 +165,8 @@ static void count(const struct attempt *attempt)
 {
     const struct counts *counts = attempt->upstream->counts;
     long connects = 0;
+    if (counts == NULL)
+        return;
     if (attempt->sends > 0 && curl_easy_getinfo(attempt->easy, CURLINFO_NUM_CONNECTS, &connects) == CURLE_OK)
         counts_connection(counts, attempt->provider, connects > 0 ? CONNECTION_NEW : CONNECTION_REUSED);
     if (attempt->failed && !attempt->discarding)

@@ -67,7 +67,7 @@ struct upstream_events {
 };
 
 /* One per worker, after the fork. max_connections: an upper bound of idle and active upstream connections.
- * counts must outlive it. NULL on failure. */
+ * counts must outlive it, NULL = nothing is counted. NULL on failure. */
 struct upstream *upstream_new(struct loop *loop, const struct provider_list *providers, long max_connections,
                               const struct counts *counts);
 

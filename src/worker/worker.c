@@ -13,6 +13,7 @@
 #include "worker/listener.h"
 #include "worker/loop.h"
 #include "worker/relay.h"
+#include "worker/tracer.h"
 #include "worker/upstream.h"
 
 #include <errno.h>
@@ -34,7 +35,8 @@ struct worker {
     struct store *store;
     struct upstream *upstream;
     struct counts counts;
-    struct dump *dump; /* NULL = off */
+    struct dump *dump;     /* NULL = off */
+    struct tracer *tracer; /* NULL = off */
     struct relays *relays;
     struct listener *listener;
     struct loop_timer beat;
@@ -81,6 +83,12 @@ static void env_log(void *arg, const struct access_record *record)
         access_log(record, loop_now(worker->loop));
 }
 
+static void env_trace(void *arg, const struct trace_request *request)
+{
+    struct worker *worker = arg;
+    tracer_add(worker->tracer, request);
+}
+
 /* ---- the turn */
 
 static void on_beat(struct loop_timer *timer)
@@ -121,11 +129,14 @@ static bool turn(void *arg)
         any = upstream_turn(worker->upstream);
         any |= relays_run(worker->relays);
         any |= listener_turn(worker->listener);
+        if (worker->tracer != NULL)
+            any |= tracer_turn(worker->tracer);
     }
     write_out(worker);
     atomic_store_explicit(&worker->slot->in_flight, relays_count(worker->relays), memory_order_relaxed);
     atomic_store_explicit(&worker->slot->streams, relays_streams(worker->relays), memory_order_relaxed);
-    if (worker->draining && listener_connections(worker->listener) == 0)
+    if (worker->draining && listener_connections(worker->listener) == 0 &&
+        (worker->tracer == NULL || tracer_is_idle(worker->tracer)))
         loop_stop(worker->loop);
     return any;
 }
@@ -134,6 +145,8 @@ static void drain(void *arg)
 {
     struct worker *worker = arg;
     worker->draining = true;
+    if (worker->tracer != NULL)
+        tracer_drain(worker->tracer);
     atomic_store(&worker->slot->phase, WORKER_DRAINING);
     /* At a reload clients use their idle connections a while longer: a request that meets the close is lost.
      */
@@ -176,6 +189,9 @@ static int make_parts(struct worker *worker)
         if (worker->dump == NULL)
             return -1;
     }
+    if (conf->trace.endpoint[0] != '\0' &&
+        (worker->tracer = tracer_new(worker->loop, conf, heritage->shared)) == NULL)
+        return -1;
     const struct relay_env env = {
         .conf = conf,
         .pools = worker->pools,
@@ -191,6 +207,8 @@ static int make_parts(struct worker *worker)
         .log = env_log,
         .log_arg = worker,
         .dump = worker->dump,
+        .trace = worker->tracer != NULL ? env_trace : NULL,
+        .trace_arg = worker,
     };
     worker->relays = relays_new(&env);
     if (worker->store == NULL || worker->upstream == NULL || worker->relays == NULL)
@@ -217,6 +235,7 @@ static void free_parts(struct worker *worker)
     listener_free(&worker->listener); /* finishes the relays, and they their attempts */
     relays_free(&worker->relays);
     upstream_free(&worker->upstream);
+    tracer_free(&worker->tracer);
     store_free(&worker->store);
     counts_fini(&worker->counts);
     dump_free(&worker->dump);

@@ -88,7 +88,7 @@ static const char example[] =
     "         head_timeout = 1s client_timeout = 2m shutdown_timeout = 0 }\n"
     "tls    { certificate = \"\" key = \"\" client_ca = \"\" }\n"
     "dump   { dir = \"/tmp\" file_size = 3K dir_size = 5M }\n"
-    "trace  { endpoint = \"\" }\n";
+    "trace  { endpoint = \"http://127.0.0.1:4318/v1/traces\" share = 0.25 }\n";
 
 static void check_example_main(const struct conf *c)
 {

@@ -79,7 +79,7 @@ static void setup(void)
                                  .type = PROVIDER_OPENAI,
                                  .auth_header = (char *)(uintptr_t) "Authorization",
                                  .auth_prefix = (char *)(uintptr_t) "Bearer "};
-    provider.base_url.origin = (char *)(uintptr_t) "https://api.test:8443";
+    provider.base_url.host = (char *)(uintptr_t) "api.test:8443";
     providers = (struct provider_list){&provider, 1};
     options = (struct dump_options){base, 1000, &providers};
     dump = dump_new(&options);
