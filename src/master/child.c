@@ -116,6 +116,9 @@ void child_clear_slot(const struct child *child, struct shared *shared)
     slot->beat_ms = 0;
     slot->connections = 0;
     slot->requests = 0;
+    slot->in_flight = 0;
+    slot->streams = 0;
+    slot->lag_ms = 0;
 }
 
 static void fill_slot(const struct child *child, const struct heritage *heritage, int64_t now_ms)
