@@ -4,6 +4,8 @@
  */
 #include "worker/relay_internal.h"
 
+#include "base/log.h"
+
 #include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
@@ -96,6 +98,9 @@ int relay_keep_head(struct relay *relay, const struct response_head *head)
     if (header_copy_end_to_end(&head->headers, NULL, headers) != 0)
         return -1;
     header_remove(headers, REPLY_ERROR_HEADER); /* ours alone: it says who answered */
+    if (relay->centralized && credential_strip_echo(relay->provider->keys[relay->key].secret, headers) > 0)
+        log_warning("provider %s: its answer repeated key %s in a header field, which the client did not get",
+                    relay->provider->name, relay->provider->keys[relay->key].hint);
     relay->answer = (struct relay_answer){
         .status = head->status,
         .headers = headers,

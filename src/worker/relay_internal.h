@@ -36,7 +36,8 @@ struct relay {
 
     const struct provider *provider; /* NULL = no route */
     size_t provider_index;
-    const char *rest; /* the target behind the route */
+    const char *rest;                    /* the target behind the route */
+    const struct client_entry *identity; /* whose token it carries; NULL = nobody's */
     bool centralized;
     struct header_list upstream_headers;
     const char *upstream_target;
