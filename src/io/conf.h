@@ -88,7 +88,7 @@ const char *conf_library_version(void);
 void conf_free(struct conf **conf);
 
 /* Writes the effective configuration in the file's own syntax, every default included, keys as hints (-T).
- * What is written can be read again, but for the keys. */
+ * What is written can be read again, but for the keys and a base URL's query. */
 void conf_print(const struct conf *conf, struct buf *out);
 
 /* Appends "FILE:LINE: " when the file names state_db: the begin of a message about it. */

@@ -360,6 +360,39 @@ START_TEST(test_invalid_base_url)
 }
 END_TEST
 
+/* A base URL's user-info and query may be secrets. */
+START_TEST(test_print_base_url)
+{
+    static const struct {
+        const char *url;
+        const char *printed;
+    } cases[] = {
+        {"https://a.example/b?key=SECRET", "\"https://a.example/b?...\""},
+        {"https://a.example?", "\"https://a.example?...\""},
+        {"https://u:SECRET@a.example/b", "\"https://...@a.example/b\""},
+        {"https://u:SECRET@a.example/b?k=SECRET", "\"https://...@a.example/b?...\""},
+        {"https://u:SECRET?@a.example", "\"https://...@a.example\""},
+        {"SECRET@a", "\"...@a\""},
+        {"https://a.example/b", "\"https://a.example/b\""},
+    };
+
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct buf text = {0};
+        struct buf out = {0};
+        struct conf *conf;
+
+        buf_printf(&text, "provider openai { base_url = \"%s\" }", cases[i].url);
+        conf = load_good(text.data);
+        conf_print(conf, &out);
+        ck_assert_ptr_null(strstr(out.data, "SECRET"));
+        ck_assert_msg(strstr(out.data, cases[i].printed) != NULL, "no %s in\n%s", cases[i].printed, out.data);
+        conf_free(&conf);
+        buf_fini(&text);
+        buf_fini(&out);
+    }
+}
+END_TEST
+
 START_TEST(test_print)
 {
     struct buf errors = {0};
@@ -458,6 +491,7 @@ int main(void)
     tcase_add_test(tc, test_bad_clients);
     tcase_add_test(tc, test_invalid_base_url);
     tcase_add_test(tc, test_print);
+    tcase_add_test(tc, test_print_base_url);
     tcase_add_test(tc, test_too_many_keys);
     tcase_add_test(tc, test_worker_count);
     suite_add_tcase(suite, tc);
