@@ -14,7 +14,6 @@
 #define AUTHORIZATION_HEADER "Authorization"
 
 #define TOKEN_RANDOM_LEN 43 /* what clavigerctl puts behind the prefix */
-#define ECHO_KEY_LEN_MIN 12 /* what is shorter is no real key, and may stand in a field by chance */
 
 enum value_kind {
     VALUE_NONE,
@@ -372,7 +371,7 @@ size_t credential_strip_echo(const struct secret *key, struct header_list *heade
     size_t kept = 0;
     size_t dropped;
 
-    if (secret_len(key) < ECHO_KEY_LEN_MIN)
+    if (secret_len(key) < CREDENTIAL_ECHO_LEN_MIN)
         return 0;
     for (size_t i = 0; i < headers->count; i++) {
         const struct header *h = &headers->items[i];
@@ -383,4 +382,26 @@ size_t credential_strip_echo(const struct secret *key, struct header_list *heade
     dropped = headers->count - kept;
     headers->count = kept;
     return dropped;
+}
+
+size_t credential_hide(const struct secret *key, char *data, size_t len)
+{
+    const char *word = secret_open(key);
+    size_t word_len = secret_len(key);
+    char *end = data + len;
+    char *at = data;
+    size_t most;
+
+    if (word_len < CREDENTIAL_ECHO_LEN_MIN)
+        return 0;
+    while ((at = memmem(at, (size_t)(end - at), word, word_len)) != NULL) {
+        memset(at, '*', word_len);
+        at += word_len;
+    }
+    most = len < word_len ? len : word_len - 1;
+    for (size_t tail = most; tail > 0; tail--) {
+        if (memcmp(end - tail, word, tail) == 0)
+            return tail;
+    }
+    return 0;
 }

@@ -57,8 +57,15 @@ void credential_strip(const struct provider_list *providers, struct header_list 
  * removed. */
 void credential_strip_gateway(const struct provider *provider, struct header_list *headers);
 
-/* Removes the fields of a response that repeat the key (of 12 characters or more) which the request carried;
- * returns how many. */
+/* A key of fewer characters is no real one, and may stand in an answer by chance. */
+#define CREDENTIAL_ECHO_LEN_MIN 12
+
+/* Removes the fields of a response that repeat the key which the request carried; returns how many. Does
+ * nothing for a key that is too short. */
 size_t credential_strip_echo(const struct secret *key, struct header_list *headers);
+
+/* Overwrites the key wherever it stands whole in the len bytes of a response's body. Returns how many bytes
+ * at the end may be the begin of another: more bytes will tell. The same for a key that is too short. */
+size_t credential_hide(const struct secret *key, char *data, size_t len);
 
 #endif

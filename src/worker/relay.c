@@ -134,7 +134,7 @@ static enum step_result step_stream(struct relay *relay)
         return STEP_WAIT;
     if (relay->cut && relay->attempt != NULL)
         relay->relays->env.abort(&relay->attempt);
-    bool readable = relay->body_at < relay->body.len || relay->body_complete || relay->cut;
+    bool readable = relay->body_at < relay->body.len - relay->body_held || relay->body_complete || relay->cut;
     if (relay->reader_waits && readable) {
         relay->reader_waits = false;
         relay->ops->readable(relay->client);
@@ -456,7 +456,7 @@ static void refill(struct relay *relay)
 
 ssize_t relay_read(struct relay *relay, char *out, size_t max)
 {
-    size_t waiting = relay->body.len - relay->body_at;
+    size_t waiting = relay->body.len - relay->body_held - relay->body_at;
     if (waiting == 0) {
         if (relay->cut)
             return RELAY_READ_CUT;

@@ -59,7 +59,7 @@ static void prepare(struct bench *b, bool json, int *refusing_fd)
     snprintf(keys, sizeof(keys), KEY0 " file:%s env:" ENV_NAME, path);
     setenv(ENV_NAME, KEY2, 1);
     daemon_provider(&b->daemon, "anthropic", fake_url(b->fake), keys, NULL);
-    daemon_provider(&b->daemon, "passing", fake_url(b->fake), KEY0,
+    daemon_provider(&b->daemon, "passing", fake_url(b->fake), KEY1,
                     "    type = openai\n    on_401 = pass\n    on_403 = pass");
     snprintf(url, sizeof(url), "http://127.0.0.1:%u/v1?key=" URL_KEY, util_refusing_port(refusing_fd));
     daemon_provider(&b->daemon, "gone", url, KEY1, "    type = openai");
@@ -119,6 +119,7 @@ static void make_trouble(struct bench *b)
     ask(b, "/gone/v1/models", "Authorization: Bearer " OWN_KEY "\r\n", 502);
     ask(b, "/bad/v1/models", "Authorization: Bearer " OWN_KEY "\r\n", 502);
     ask(b, "/nowhere?key=" OWN_KEY, TOKEN_LINE, 404);
+    ask(b, "/passing/v1/models", TOKEN_LINE, 401); /* the provider's own answer */
     daemon_expect_states(&b->daemon, "anthropic", "temporary permanent valid");
 }
 

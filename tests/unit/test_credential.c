@@ -623,6 +623,72 @@ START_TEST(strips_what_repeats_the_key)
 }
 END_TEST
 
+#define STARS "*******************"
+
+static const struct {
+    const char *in;
+    const char *out;
+    size_t held;
+} hide_cases[] = {
+    {"", "", 0},
+    {"nothing here", "nothing here", 0},
+    {"sk-a-key-0123456789", STARS, 0},
+    {"[sk-a-key-0123456789]", "[" STARS "]", 0},
+    {"sk-a-key-0123456789sk-a-key-0123456789", STARS STARS, 0},
+    {"a sk-a-key-0123456789 b sk-a-key-0123456789 c", "a " STARS " b " STARS " c", 0},
+    {"sk-a-key-012345678", "sk-a-key-012345678", 18},
+    {"sk-a-key-012345678x", "sk-a-key-012345678x", 0},
+    {"x sk-a-key-01234567", "x sk-a-key-01234567", 17},
+    {"sk-a-key-0123456789 s", STARS " s", 1},
+    {"sk-a-key-0123456789sk-", STARS "sk-", 3},
+    {"sk-sk-a-k", "sk-sk-a-k", 6},
+    {"SK-A-KEY-0123456789", "SK-A-KEY-0123456789", 0},
+    {"this", "this", 1},
+};
+
+START_TEST(hides_the_key)
+{
+    static const char text[] = "sk-a-key-0123456789";
+    struct secret *key = secret_new(text, strlen(text));
+    char data[64];
+    size_t len = strlen(hide_cases[_i].in);
+
+    ck_assert_ptr_nonnull(key);
+    memcpy(data, hide_cases[_i].in, len + 1);
+    ck_assert_uint_eq(credential_hide(key, data, len), hide_cases[_i].held);
+    ck_assert_str_eq(data, hide_cases[_i].out);
+    secret_free(&key);
+}
+END_TEST
+
+/* In pieces of every size it is the same, when what is held back is looked at again. */
+START_TEST(hides_the_key_in_pieces)
+{
+    static const char text[] = "sk-sk-key-0123456789";
+    static const char whole[] = "sk-sk-sk-key-0123456789 and sk-sk-key-01234567 sk-sk-key-0123456789";
+    static const char wanted[] = "sk-******************** and sk-sk-key-01234567 ********************";
+    struct secret *key = secret_new(text, strlen(text));
+    char data[sizeof(whole)];
+
+    ck_assert_ptr_nonnull(key);
+    for (size_t piece = 1; piece <= strlen(whole); piece++) {
+        size_t at = 0;
+        size_t held = 0;
+
+        memcpy(data, whole, sizeof(whole));
+        while (at < strlen(whole)) {
+            size_t take = strlen(whole) - at < piece ? strlen(whole) - at : piece;
+
+            held = credential_hide(key, data + at - held, held + take);
+            at += take;
+        }
+        ck_assert_str_eq(data, wanted);
+        ck_assert_uint_eq(held, 0);
+    }
+    secret_free(&key);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("credential");
@@ -640,6 +706,8 @@ int main(void)
     tcase_add_test(tc, strips_every_credential);
     tcase_add_loop_test(tc, strips_what_is_the_gateways, 0, COUNT(gateway_cases));
     tcase_add_test(tc, strips_what_repeats_the_key);
+    tcase_add_loop_test(tc, hides_the_key, 0, COUNT(hide_cases));
+    tcase_add_test(tc, hides_the_key_in_pieces);
     srunner_run_all(sr, CK_ENV);
     failed = srunner_ntests_failed(sr);
     srunner_free(sr);
