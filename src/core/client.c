@@ -43,11 +43,16 @@ const char *client_name_fault(const char *name, size_t len)
 /* 1 when both are the same, else 0, without a branch on what is in them. */
 static size_t is_same(const unsigned char a[DIGEST_SIZE], const unsigned char b[DIGEST_SIZE])
 {
-    unsigned difference = 0;
+    uint64_t left[DIGEST_SIZE / sizeof(uint64_t)];
+    uint64_t right[DIGEST_SIZE / sizeof(uint64_t)];
+    uint64_t difference = 0;
 
-    for (size_t i = 0; i < DIGEST_SIZE; i++)
-        difference |= (unsigned)(a[i] ^ b[i]);
-    return ((difference - 1U) >> 8) & 1U;
+    memcpy(left, a, DIGEST_SIZE);
+    memcpy(right, b, DIGEST_SIZE);
+    for (size_t i = 0; i < DIGEST_SIZE / sizeof(uint64_t); i++)
+        difference |= left[i] ^ right[i];
+    /* The top bit of x | -x is set unless x is 0. */
+    return (size_t)(((difference | (0 - difference)) >> 63) ^ 1);
 }
 
 const struct client_entry *client_find(const struct client_list *list, const char *token, size_t len)
