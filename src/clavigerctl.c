@@ -27,6 +27,7 @@ static const char HELP[] =
     "  enable PROVIDER KEY    bring it back\n"
     "  reload                 read the configuration again; returns when it serves\n"
     "  stop                   end the daemon when requests in flight are done; returns then\n"
+    "  token NAME             make a client's token and the line for the file of clients\n"
     "KEY is a position, a key_id or a hint that names one key.\n"
     "  -c, --config FILE      read FILE instead of " SYSCONFDIR "/claviger/claviger.conf\n"
     "      --json             print JSON\n"
@@ -226,17 +227,23 @@ static int run_stop(const struct call *call)
     return run_request(call, "stop", 0, "clavigerd has stopped\n");
 }
 
+static int run_token(const struct call *call)
+{
+    return clavigerctl_token(call->provider, call->json);
+}
+
 static const struct command {
     const char *name;
     int (*run)(const struct call *call);
     int least; /* arguments */
     int most;
-    enum { TAKES_NO_ERROR, TELLS_ERRORS, LEAVES_ERRORS } mood; /* about a configuration that has errors */
+    /* about a configuration that has errors; NEEDS_NONE: none is read */
+    enum { TAKES_NO_ERROR, TELLS_ERRORS, LEAVES_ERRORS, NEEDS_NONE } mood;
 } COMMANDS[] = {
     {"status", run_status, 0, 0, TELLS_ERRORS},   {"keys", run_keys, 0, 1, TAKES_NO_ERROR},
     {"reset", run_reset, 1, 2, TAKES_NO_ERROR},   {"disable", run_disable, 2, 2, TAKES_NO_ERROR},
     {"enable", run_enable, 2, 2, TAKES_NO_ERROR}, {"reload", run_reload, 0, 0, LEAVES_ERRORS},
-    {"stop", run_stop, 0, 0, LEAVES_ERRORS},
+    {"stop", run_stop, 0, 0, LEAVES_ERRORS},      {"token", run_token, 1, 1, NEEDS_NONE},
 };
 
 static const struct command *find_command(const char *name)
@@ -251,6 +258,8 @@ static const struct command *find_command(const char *name)
 static int run(const char *file, struct call *call, const struct command *command)
 {
     struct buf errors = {0};
+    if (command->mood == NEEDS_NONE)
+        return command->run(call);
     struct conf *conf = conf_load_paths(file ? file : conf_default_file(), &errors);
     int status = CTL_FAILED;
     /* A reload is refused by the master in the same words; to ask and to stop it must be possible all the

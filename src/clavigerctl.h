@@ -69,4 +69,9 @@ struct status_view {
 int clavigerctl_status_text(const struct status_view *view, struct buf *out);
 int clavigerctl_status_json(const struct status_view *view, struct buf *out);
 
+/* clavigerctl_token.c */
+
+/* Prints a new token for a client of that name, and its line for the file of clients. An exit status. */
+int clavigerctl_token(const char *name, bool json);
+
 #endif

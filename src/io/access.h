@@ -20,7 +20,7 @@
 struct access_record {
     int64_t time_real_ms; /* when the request began */
     const char *id;       /* the request id */
-    const char *client;   /* the peer's address, or "unix" */
+    const char *client;   /* its name when a token told it, else the peer's address, or "unix" */
     const char *provider; /* NULL = none */
     const char *method;
     const char *path;      /* the target without its query */

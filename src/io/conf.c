@@ -8,6 +8,7 @@
 #include "base/fd.h"
 #include "base/secret.h"
 #include "core/ascii.h"
+#include "io/clients.h"
 #include "io/conf_listen.h"
 #include "io/conf_provider.h"
 #include "io/conf_tables.h"
@@ -143,11 +144,12 @@ static void check_listens(struct job *job)
             "listen is empty, so that no client could connect: add an address, as in {\"127.0.0.1:8080\"}");
     for (size_t i = 0; i < l->count; i++) {
         check_repeated(job, "listen", l, i, "listen", l, i);
-        if (!job->conf->allow_anonymous && !conf_listen_is_local(&l->items[i]))
+        if (job->conf->clients_file[0] == '\0' && !job->conf->allow_anonymous &&
+            !conf_listen_is_local(&l->items[i]))
             conf_error(
                 &job->load.errors, listen_line(job, "listen", i),
                 "listen: \"%s\" can be reached from other hosts, and whoever connects uses the keys: listen "
-                "on 127.0.0.1 or a unix socket, or add allow_anonymous = true",
+                "on 127.0.0.1 or a unix socket, name a file of clients, or add allow_anonymous = true",
                 l->items[i].text);
     }
     for (size_t i = 0; i < a->count; i++) {
@@ -248,8 +250,8 @@ static void check_admin_token(struct job *job)
     if (hash[0] != '\0' && (len != DIGEST_HEX_SIZE - 1 || hash[len] != '\0'))
         conf_error(&job->load.errors, line_of(job, "admin_token"),
                    "admin_token is no SHA-256 in hexadecimal: write the 64 digits that clavigerctl token "
-                   "prints, not "
-                   "the token itself");
+                   "prints, not the "
+                   "token itself");
 }
 
 /* Whether workers can write there is seen when they do: they may be another user. */
@@ -270,13 +272,28 @@ static void check_dump(struct job *job)
         conf_error(&job->load.errors, line, "dir %s is no directory: name another", dir);
 }
 
+/* Behind the providers, which it names. */
+static void load_clients(struct job *job)
+{
+    struct conf *conf = job->conf;
+
+    if (conf->clients_file[0] == '\0' || job->load.keyless)
+        return;
+    conf->clients = calloc(1, sizeof(*conf->clients));
+    if (conf->clients == NULL)
+        conf_error_memory(&job->load.errors);
+    else
+        clients_load(conf->clients_file, &conf->providers, &job->load.errors, line_of(job, "clients"),
+                     conf->clients);
+}
+
 static void load_all(struct job *job)
 {
     load_options(job);
     if (job->conf->control == NULL || job->conf->state_db == NULL || job->conf->user_agent == NULL ||
         job->conf->user == NULL || job->conf->admin_token == NULL || job->conf->log.target == NULL ||
         job->conf->dump.dir == NULL || job->conf->trace.endpoint == NULL ||
-        job->conf->trace.share_text == NULL)
+        job->conf->trace.share_text == NULL || job->conf->clients_file == NULL)
         return; /* out of memory, and said so */
     check_listens(job);
     check_state_db(job);
@@ -286,6 +303,7 @@ static void load_all(struct job *job)
     check_admin_token(job);
     check_trace(job);
     load_providers(job);
+    load_clients(job);
 }
 
 /* What clavigerctl needs from a file that has errors. */
@@ -356,9 +374,13 @@ void conf_free(struct conf **conf)
         return;
     conf_listens_fini(&c->listens);
     conf_listens_fini(&c->admin_listens);
+    if (c->clients != NULL)
+        client_list_fini(c->clients);
+    free(c->clients);
     conf_providers_fini(&c->providers);
     free(c->file);
     free(c->admin_token);
+    free(c->clients_file);
     free(c->user);
     free(c->state_db);
     free(c->pid_file);

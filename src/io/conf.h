@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "core/client.h"
 #include "core/provider.h"
 
 #include <stdbool.h>
@@ -39,6 +40,8 @@ struct conf {
     unsigned state_db_line; /* where `file` names it; 0 = it does not */
     char *pid_file;
     char *control;
+    char *clients_file;          /* "" = none */
+    struct client_list *clients; /* what is in it; NULL = no such file, or the paths alone were asked for */
     char *user_agent;
     int64_t watchdog_ms;
     bool usage; /* token counts are read from responses */
@@ -72,17 +75,17 @@ struct conf {
 };
 
 /*
- * Reads and checks `file`, keys included. NULL as file: the built-in defaults, keys from the environment. On
- * failure NULL is returned and `errors` holds one or more lines, each "FILE:LINE: what and what to do\n"
- * (without a file: "built-in defaults: …\n"); no key is ever part of it.
+ * Reads and checks `file`, keys and clients included. NULL as file: the built-in defaults, keys from the
+ * environment. On failure NULL is returned and `errors` holds one or more lines, each "FILE:LINE: what and
+ * what to do\n" (without a file: "built-in defaults: …\n"); no key is ever part of it.
  */
 struct conf *conf_load(const char *file, struct buf *errors);
 
 /*
- * For clavigerctl, which needs no key and has to work beside a file that the daemon refuses: key files and
- * the keys' variables are not looked at, every provider has key_count 0. Errors are told as by conf_load(),
- * but with them too the result has state_db and control, as the file gives them or else the defaults. NULL
- * only when the file cannot be read at all (or out of memory).
+ * For clavigerctl, which needs no key and has to work beside a file that the daemon refuses: key files, the
+ * keys' variables and the file of clients are not looked at, every provider has key_count 0. Errors are told
+ * as by conf_load(), but with them too the result has state_db and control, as the file gives them or else
+ * the defaults. NULL only when the file cannot be read at all (or out of memory).
  */
 struct conf *conf_load_paths(const char *file, struct buf *errors);
 
@@ -97,7 +100,7 @@ const char *conf_library_version(void);
 void conf_free(struct conf **conf);
 
 /* Writes the effective configuration in the file's own syntax, every default included, keys as hints (-T).
- * What is written can be read again, but for the keys. */
+ * What is written can be read again, but for the keys and a base URL's query. */
 void conf_print(const struct conf *conf, struct buf *out);
 
 /* Appends "FILE:LINE: " when the file names state_db: the begin of a message about it. */

@@ -60,7 +60,7 @@ const struct conf_option conf_main_options[] = {
     CFG_PLAIN("state_db", CONF_PATH, struct conf, state_db, LOCALSTATEDIR "/lib/claviger/state.db"),
     CFG_PLAIN("pid_file", CONF_PATH, struct conf, pid_file, RUNSTATEDIR "/claviger.pid"),
     CFG_PLAIN("control", CONF_PATH, struct conf, control, RUNSTATEDIR "/claviger.sock"),
-    CFG_OTHER("clients", CONF_UNSUPPORTED),
+    CFG_PLAIN("clients", CONF_TEXT, struct conf, clients_file, ""),
     CFG_PLAIN("user_agent", CONF_TEXT, struct conf, user_agent, "aibridge"),
     CFG_RANGE("watchdog", CONF_DURATION, struct conf, watchdog_ms, "30s", 100 * MS, DAY),
     CFG_PLAIN("usage", CONF_BOOL, struct conf, usage, "true"),

@@ -136,7 +136,7 @@ static enum step_result step_stream(struct relay *relay)
         return STEP_WAIT;
     if (relay->cut && relay->attempt != NULL)
         relay->relays->env.abort(&relay->attempt);
-    bool readable = relay->body_at < relay->body.len || relay->body_complete || relay->cut;
+    bool readable = relay->body_at < relay->body.len - relay->body_held || relay->body_complete || relay->cut;
     if (relay->reader_waits && readable) {
         relay->reader_waits = false;
         relay->ops->readable(relay->client);
@@ -261,16 +261,14 @@ static void admit(struct relay *relay)
                      provider->name, provider->base_url.reason);
         return;
     }
-    switch (credential_judge(provider, request->headers)) {
-    case CREDENTIAL_UNKNOWN_TOKEN:
-        relay_reply(relay, REPLY_UNAUTHORIZED, 0, "this gateway token is not known here");
+    enum credential_kind kind = credential_judge(provider, conf->clients, request->headers, &relay->identity);
+    const char *refusal = credential_refusal(kind);
+    if (refusal != NULL) {
+        bool known = kind == CREDENTIAL_NOT_THIS_PROVIDER || kind == CREDENTIAL_NO_BYOK;
+        relay_reply(relay, known ? REPLY_FORBIDDEN : REPLY_UNAUTHORIZED, 0, refusal);
         return;
-    case CREDENTIAL_CENTRALIZED:
-        relay->centralized = true;
-        break;
-    case CREDENTIAL_BYOK:
-        break;
     }
+    relay->centralized = kind == CREDENTIAL_CENTRALIZED;
     if (request->framing.content_length > conf->limits.request_body)
         relay_replyf(relay, REPLY_BODY_TOO_LARGE, "the request body is larger than %" PRId64 " bytes",
                      conf->limits.request_body);
@@ -305,7 +303,9 @@ static void write_log(struct relay *relay, bool complete)
     const struct access_record record = {
         .time_real_ms = relay->began.real_ms,
         .id = relay->id,
-        .client = relay->request.peer != NULL ? relay->request.peer : "unix",
+        .client = relay->identity != NULL       ? relay->identity->name
+                  : relay->request.peer != NULL ? relay->request.peer
+                                                : "unix",
         .provider = relay->provider != NULL ? relay->provider->name : NULL,
         .method = relay->request.method,
         .path = arena_strndup(&relay->arena, relay->request.target, path_len),
@@ -475,7 +475,7 @@ static void refill(struct relay *relay)
 
 ssize_t relay_read(struct relay *relay, char *out, size_t max)
 {
-    size_t waiting = relay->body.len - relay->body_at;
+    size_t waiting = relay->body.len - relay->body_held - relay->body_at;
     if (waiting == 0) {
         if (relay->cut)
             return RELAY_READ_CUT;

@@ -36,7 +36,8 @@ struct relay {
 
     const struct provider *provider; /* NULL = no route */
     size_t provider_index;
-    const char *rest; /* the target behind the route */
+    const char *rest;                    /* the target behind the route */
+    const struct client_entry *identity; /* whose token it carries; NULL = nobody's */
     bool centralized;
     struct header_list upstream_headers;
     const char *upstream_target;
@@ -66,6 +67,8 @@ struct relay {
     struct header_list answer_headers;
     struct buf body; /* what waits for the client */
     size_t body_at;
+    bool hides_key;     /* the body is of a kind in which providers repeat what they got */
+    size_t body_held;   /* at the end of `body`: may be the begin of the key */
     bool body_complete; /* nothing will be added */
     bool cut;           /* the upstream broke off behind the commit */
     bool upstream_paused;

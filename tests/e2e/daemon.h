@@ -81,6 +81,9 @@ bool daemon_wait_log(const struct daemon *d, const char *text, int timeout_ms);
 /* Whether log, database, WAL, shared memory file of the database and control files hold the text anywhere. */
 bool daemon_files_have(const struct daemon *d, const char *text);
 
+/* Whether the title or the environment of a process of the daemon holds the text, as /proc shows them. */
+bool daemon_processes_have(const struct daemon *d, const char *text);
+
 /* Runs one SQL statement in the database; the first column of the first row is copied to out ("" for none).
  */
 void daemon_sql(const struct daemon *d, const char *sql, char *out, size_t size);

@@ -148,6 +148,31 @@ bool daemon_files_have(const struct daemon *d, const char *text)
     return found || file_has(d->log, text) || file_has(d->db, text);
 }
 
+static bool process_has(pid_t pid, const char *text)
+{
+    static const char *const files[] = {"cmdline", "environ"};
+    bool found = false;
+
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        char path[64];
+
+        snprintf(path, sizeof(path), "/proc/%ld/%s", (long)pid, files[i]);
+        found = found || file_has(path, text);
+    }
+    return found;
+}
+
+bool daemon_processes_have(const struct daemon *d, const char *text)
+{
+    pid_t pids[64];
+    size_t n = daemon_children(d, "", pids, 64);
+    bool found = process_has(d->pid, text);
+
+    while (n > 0)
+        found = process_has(pids[--n], text) || found;
+    return found;
+}
+
 void daemon_sql(const struct daemon *d, const char *sql, char *out, size_t size)
 {
     sqlite3 *db = NULL;

@@ -138,8 +138,11 @@ void bench_open(struct bench *b, const struct suite_api *api, const char *keys, 
 
 void bench_close(struct bench *b)
 {
-    if (b->daemon.pid != 0)
+    if (b->daemon.pid != 0) {
+        ck_assert_msg(!daemon_processes_have(&b->daemon, SUITE_CANARY),
+                      "a key is in a process's environment");
         daemon_stop(&b->daemon);
+    }
     ck_assert_msg(!daemon_files_have(&b->daemon, SUITE_CANARY), "a key is in a file that the daemon wrote");
     daemon_fini(&b->daemon);
     fake_stop(&b->fake);

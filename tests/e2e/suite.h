@@ -53,7 +53,7 @@ void bench_prepare(struct bench *b, const struct suite_api *api, const char *key
 /* The same, started. */
 void bench_open(struct bench *b, const struct suite_api *api, const char *keys, const char *more);
 
-/* Stops both, and proves that no key is in any file the daemon wrote. */
+/* Stops both, and proves that no key is in any file that the daemon wrote, nor in its environment. */
 void bench_close(struct bench *b);
 
 /* A POST with a small JSON body to the api's target; headers are lines, may be NULL. */

@@ -99,7 +99,10 @@ static const struct bad bad_options[] = {
      "\"/tmp/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
      "aaaaaaaaaaaaaaaaaaaaaaa\"",
      1, "107 bytes", 0},
-    {"\nclients = \"~/clients\"", 2, "clients is not supported", 0},
+    {"\nclients = \"~/none\"", 2, "clients: ~/none cannot be read", 0},
+    {"\nclients = \"~/sub\"", 2, "clients: ~/sub is no regular file", 0},
+    {"\nclients = \"~/loose.clients\"", 2, "chmod o-w", 0},
+    {"\nclients = good.clients", 2, "clients is no absolute path", 0},
     {"tls {\ncertificate = \"~/c.pem\"\nkey = \"~/k.pem\" client_ca = \"~/ca.pem\" }", 2, "not supported", 3},
     {"\nadmin_token = \"clv_0123\"", 2, "admin_token is no SHA-256 in hexadecimal", 0},
     {"\nadmin_token = \"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0\"", 2,
@@ -160,6 +163,7 @@ static const struct bad bad_listens[] = {
     {"listen = {\n\"0.0.0.0:80\"}", 2, "allow_anonymous = true", 0},
     {"\nlisten = \"[::]:80\"", 2, "allow_anonymous = true", 0},
     {"listen = {\"192.0.2.1:80\"} allow_anonymous = no", 1, "allow_anonymous = true", 0},
+    {"clients = \"\" listen = {\"192.0.2.1:80\"}", 1, "name a file of clients", 0},
 };
 
 static const struct bad bad_providers[] = {
@@ -212,6 +216,11 @@ static const struct bad bad_providers[] = {
     {X "\nauth_header = \"\" }", 2, "header field", 0},
     {X "\nauth_header = connection }", 2, "cannot carry", 0},
     {X "\nauth_header = host }", 2, "cannot carry", 0},
+    {X "\nauth_header = x-claviger-token }", 2, "cannot carry", 0},
+    {X "\nauth_header = X_Claviger_Token }", 2, "cannot carry", 0},
+    {X "\nauth_header = X-Forwarded-For }", 2, "cannot carry", 0},
+    {X "\nauth_header = Forwarded }", 2, "cannot carry", 0},
+    {X "\nauth_header = accept-encoding }", 2, "cannot carry", 0},
     {X "\nauth_prefix = \"B\xc3\xa9\" }", 2, "auth_prefix", 0},
     {X "\nerror_shape = google }", 2, "openai or anthropic", 0},
 };
