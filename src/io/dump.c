@@ -34,15 +34,17 @@ struct dump {
 /* A body on its way into a file. */
 struct body {
     int fd;
-    int64_t left; /* bytes that still go into the file */
-    bool cut;     /* there were more */
-    bool json;    /* kept whole, to be indented */
+    int64_t left;    /* bytes that still go into the file */
+    bool cut;        /* there were more */
+    bool json;       /* kept whole, to be indented */
+    struct buf held; /* its end may be the begin of the key */
     struct buf kept;
 };
 
 struct dump_attempt {
     struct dump *dump;
-    char path[PATH_MAX]; /* without what comes behind the id */
+    const struct secret *key; /* of the pool, which must not get into a file; NULL = none */
+    char path[PATH_MAX];      /* without what comes behind the id */
     size_t path_len;
     bool broken; /* something could not be written */
     struct body request;
@@ -159,7 +161,7 @@ static void body_begin(struct dump_attempt *attempt, struct body *body, int fd, 
     body->left = attempt->dump->options.file_size;
 }
 
-static void body_add(struct dump_attempt *attempt, struct body *body, const char *data, size_t len)
+static void put_body(struct dump_attempt *attempt, struct body *body, const char *data, size_t len)
 {
     if (body->fd < 0 || len == 0)
         return;
@@ -174,10 +176,26 @@ static void body_add(struct dump_attempt *attempt, struct body *body, const char
         write_all(attempt, body->fd, data, len);
 }
 
+/* The key is overwritten wherever it stands, across pieces too. */
+static void body_add(struct dump_attempt *attempt, struct body *body, const char *data, size_t len)
+{
+    if (attempt->key == NULL) {
+        put_body(attempt, body, data, len);
+        return;
+    }
+    buf_append(&body->held, data, len);
+    if (body->held.failed || body->held.len == 0)
+        return;
+    size_t ready = body->held.len - credential_hide(attempt->key, body->held.data, body->held.len);
+    put_body(attempt, body, body->held.data, ready);
+    buf_consume(&body->held, ready);
+}
+
 static void body_end(struct dump_attempt *attempt, struct body *body)
 {
     static const char note[] = "\n[cut off here: dump.file_size]\n";
     struct buf pretty = {0};
+    put_body(attempt, body, body->held.data, body->held.len);
     if (body->json && !body->cut && dump_json_indent(&pretty, body->kept.data, body->kept.len) &&
         !pretty.failed)
         write_all(attempt, body->fd, pretty.data, pretty.len);
@@ -186,6 +204,7 @@ static void body_end(struct dump_attempt *attempt, struct body *body)
     if (body->cut)
         write_all(attempt, body->fd, note, sizeof note - 1);
     buf_fini(&pretty);
+    buf_fini(&body->held);
     buf_fini(&body->kept);
     fd_close(&body->fd);
 }
@@ -254,8 +273,8 @@ static int all_fields(const struct dump_request *request, struct header_list *li
         if (header_add(list, in->items[i].name, in->items[i].name_len, in->items[i].value,
                        in->items[i].value_len) < 0)
             return -1;
-    if (request->key_hint != NULL) {
-        buf_printf(auth, "%s%s", provider->auth_prefix, request->key_hint);
+    if (request->key != NULL) {
+        buf_printf(auth, "%s%s", provider->auth_prefix, request->key->hint);
         if (auth->failed ||
             header_add(list, provider->auth_header, strlen(provider->auth_header), auth->data, auth->len) < 0)
             return -1;
@@ -321,6 +340,7 @@ struct dump_attempt *dump_begin(struct dump *dump, const struct dump_request *re
     if (attempt == NULL)
         return NULL;
     attempt->dump = dump;
+    attempt->key = request->key != NULL ? request->key->secret : NULL;
     attempt->request.fd = attempt->response.fd = -1;
     if (make_path(attempt, request, now_real_ms) < 0) {
         complain(dump, attempt->path, strerror(errno));
@@ -363,6 +383,8 @@ void dump_response_head(struct dump_attempt *attempt, const struct response_head
     buf_printf(&text, "HTTP/1.1 %d\r\n", head->status);
     put_fields(attempt->dump, &head->headers, NULL, &text);
     buf_puts(&text, "\r\n");
+    if (!text.failed && attempt->key != NULL)
+        (void)credential_hide(attempt->key, text.data, text.len);
     if (!text.failed)
         write_all(attempt, fd, text.data, text.len);
     buf_fini(&text);

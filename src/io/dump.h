@@ -8,8 +8,9 @@
  *
  * PATH is the upstream's path with "-" for "/" and for what is no letter, digit, dot, hyphen or underscore;
  * ID is the request id and the attempt's number. Header fields are sorted by name; those that hold
- * credentials show a hint (key_hint()). JSON bodies are indented, gzip bodies decoded. Files have mode 0600,
- * directories 0700; a file ends at file_size bytes of body.
+ * credentials show a hint (key_hint()); whatever repeats the pool's key is overwritten. JSON bodies are
+ * indented, gzip bodies decoded. Files have mode 0600, directories 0700; a file ends at file_size bytes of
+ * body.
  *
  * A dump is never in the way of a request: what cannot be written is skipped, and the log says so once.
  */
@@ -42,7 +43,7 @@ struct dump_request {
     const char *method;
     const char *target;
     const struct header_list *headers; /* but for Host, framing and the pool's key */
-    const char *key_hint;              /* of the pool's key; NULL = none was added */
+    const struct key *key;             /* of the pool; NULL = none was added */
     const struct spool *spool;         /* the whole body; NULL = it comes by dump_request_body() */
     int64_t body_length;               /* or DUMP_CHUNKED, DUMP_NO_BODY */
 };

@@ -220,7 +220,7 @@ static void begin_dump(struct relay *relay, const struct upstream_request *reque
         .method = request->method,
         .target = request->target,
         .headers = request->headers,
-        .key_hint = request->key != NULL ? relay->provider->keys[relay->key].hint : NULL,
+        .key = request->key != NULL ? &relay->provider->keys[relay->key] : NULL,
         .spool = request->body == UPSTREAM_BODY_SPOOL ? request->spool : NULL,
         .body_length = request->body == UPSTREAM_BODY_NONE    ? DUMP_NO_BODY
                        : request->body == UPSTREAM_BODY_SPOOL ? request->spool->len

@@ -4,6 +4,7 @@
  */
 #include "base/buf.h"
 #include "base/fd.h"
+#include "base/secret.h"
 #include "io/dump.h"
 #include "io/dump_json.h"
 
@@ -65,6 +66,7 @@ static struct header_list headers;
 static struct dump_options options;
 static struct dump_request request;
 static struct dump *dump;
+static struct key key = {.hint = "sk-a...wxyz"};
 
 static void add_header(const char *name, const char *value)
 {
@@ -181,7 +183,7 @@ START_TEST(test_whole)
     ck_assert_int_eq(spool_append(&spool, "{\"z\":1,\"a\":2}", 13), 0);
     request.spool = &spool;
     request.body_length = 13;
-    request.key_hint = "sk-a...wxyz";
+    request.key = &key;
     attempt = dump_begin(dump, &request, 1000);
     ck_assert_ptr_nonnull(attempt);
     expect_file(STEM ".req.txt", "POST /v1/chat/completions?key=x HTTP/1.1\r\n"
@@ -230,6 +232,30 @@ START_TEST(test_streamed)
     expect_file(STEM ".req.txt", "POST /v1/chat/completions?key=x HTTP/1.1\r\nHost: api.test:8443\r\n"
                                  "Transfer-Encoding: chunked\r\n\r\n{\"a\":1}");
     ck_assert(!exists(STEM ".req_error.txt"));
+}
+END_TEST
+
+/* A key that the provider repeats is overwritten, in the head and across the pieces of the body. */
+START_TEST(test_echo)
+{
+    static const char secret[] = "sk-abcdefghijklmnopqrstuvwxyz";
+    struct dump_attempt *attempt;
+    char *text;
+
+    key.secret = secret_new(secret, strlen(secret));
+    request.key = &key;
+    attempt = dump_begin(dump, &request, 1000);
+    respond(attempt, "HTTP/1.1 401 No\r\nX-Key: sk-abcdefghijklmnopqrstuvwxyz\r\n\r\n",
+            "wrong: sk-abcdefghij");
+    dump_response_body(attempt, "klmnopqrstuvwxyz", 16);
+    dump_response_body(attempt, " sk-a", 5);
+    dump_end(&attempt, NULL);
+    text = read_dump(STEM ".resp.txt");
+    ck_assert_ptr_null(strstr(text, "ghijklmnop"));
+    ck_assert_ptr_nonnull(strstr(text, "\r\n\r\nwrong: "));
+    ck_assert_str_eq(text + strlen(text) - 5, " sk-a");
+    free(text);
+    secret_free(&key.secret);
 }
 END_TEST
 
@@ -402,6 +428,7 @@ int main(void)
     tcase_add_loop_test(tc, test_json, 0, COUNT(jsons));
     tcase_add_test(tc, test_whole);
     tcase_add_test(tc, test_streamed);
+    tcase_add_test(tc, test_echo);
     tcase_add_test(tc, test_gzip);
     tcase_add_test(tc, test_error);
     tcase_add_test(tc, test_file_size);
