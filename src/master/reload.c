@@ -23,9 +23,11 @@ int reload_open_log(const struct conf *conf, const struct child_user *user, bool
     struct log_options options = {.target = elsewhere ? "syslog" : conf->log.target,
                                   .format = conf->log.format,
                                   .level = conf->log.level};
-    log_set_owner(user->set ? user->uid : (uid_t)-1, user->set ? user->gid : (gid_t)-1);
-    if (log_open(&options, &why) == 0)
+    if (log_open(&options, &why) == 0) {
+        /* Only now: what is written on when this fails stays whose it is. */
+        log_set_owner(user->set ? user->uid : (uid_t)-1, user->set ? user->gid : (gid_t)-1);
         return 0;
+    }
     buf_printf(reason, "log target %s: %s", options.target, why ? why : "cannot be opened");
     return -1;
 }

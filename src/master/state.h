@@ -32,7 +32,6 @@ struct upgrade {
 struct master {
     const struct master_options *options;
     struct daemon_parent parent; /* a copy of the options', closed when the start is over */
-    bool log_elsewhere;          /* the log has left stderr */
     bool owner; /* of pid file, control socket and the shared words: false for a successor before the commit,
                    and for the old master after it */
     struct generation_context context;
