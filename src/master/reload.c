@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "io/store_file.h"
 #include "io/store_schema.h"
 #include "master/notify.h"
 #include "master/upgrade_heir.h"
@@ -13,6 +14,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define RELOAD_BUSY_MS 500 /* how long a busy database may hold the master up */
 
@@ -70,6 +72,21 @@ static bool store_differs(const struct generation *a, const struct generation *b
            a->user.uid != b->user.uid || a->user.gid != b->user.gid;
 }
 
+/* What was given to another user for a configuration that is refused belongs to the present one again. Only
+ * root gives anything away. */
+static void give_back(const struct master *m, const struct generation *failed)
+{
+    const struct child_user *user = &m->serving->user;
+    const char *path = m->serving->conf->state_db;
+    if (!failed->user.set)
+        return;
+    if (strcmp(failed->conf->state_db, path) == 0 &&
+        store_file_give(path, user->set ? user->uid : geteuid(), user->set ? user->gid : getegid()) < 0)
+        log_warning("state database %s: cannot be given back to its user: %s", path, strerror(errno));
+    if (!user->set)
+        log_set_owner(geteuid(), getegid());
+}
+
 /* Everything up to the fork. NULL and *reason. */
 static struct generation *prepare(struct master *m, struct buf *reason)
 {
@@ -84,8 +101,10 @@ static struct generation *prepare(struct master *m, struct buf *reason)
     if (!g)
         return NULL;
     if ((store_differs(g, m->serving) && reload_prepare_store(g, RELOAD_BUSY_MS, reason) < 0) ||
-        reload_open_log(g->conf, &g->user, m->parent.detached, reason) < 0)
+        reload_open_log(g->conf, &g->user, m->parent.detached, reason) < 0) {
+        give_back(m, g);
         generation_free(&g, &m->context, m->serving);
+    }
     return g;
 }
 
@@ -172,6 +191,7 @@ static void roll_back(struct master *m, int64_t now_ms)
     struct buf reason = {0};
     struct buf ignored = {0};
     buf_append(&reason, failed->failure.data, failed->failure.len);
+    give_back(m, failed);
     if (reload_open_log(m->serving->conf, &m->serving->user, m->parent.detached, &ignored) < 0)
         log_warning("the log stays where the refused configuration put it: %s",
                     ignored.data ? ignored.data : "");

@@ -107,6 +107,40 @@ START_TEST(one_at_a_time)
 }
 END_TEST
 
+/* Whoever asks for a reload meanwhile is told to ask the new master; it reads the file once more. */
+START_TEST(reload_during_an_upgrade)
+{
+    struct bench b;
+    struct run run;
+
+    upgrading_open(&b, 1);
+    upgrading_put_script("sleep 1; exec \"$REAL\" \"$@\"");
+    ck_assert_int_eq(kill(b.daemon.pid, SIGUSR2), 0);
+    ck_assert(daemon_wait_log(&b.daemon, "upgrading: ", 5000));
+    run_program(&run, NULL, daemon_ctl_binary(), "-c", b.daemon.conf, "reload", NULL);
+    ck_assert_msg(run.status == 1, "status %d", run.status);
+    ck_assert_ptr_nonnull(strstr(run_err(&run), "a new binary has taken over meanwhile; ask again"));
+    run_fini(&run);
+    upgrading_await_end(upgrading_await_master(&b.daemon));
+    ck_assert(daemon_wait_log(&b.daemon, "reloaded: generation 3 serves", 5000));
+    run_program(&run, NULL, daemon_ctl_binary(), "-c", b.daemon.conf, "reload", NULL);
+    ck_assert_msg(run.status == 0, "%s", run_err(&run));
+    run_fini(&run);
+    upgrading_expect_status(&b.daemon, "\"generation\":4,");
+    upgrading_post(&b, 200);
+
+    /* One that fails is no obstacle: the reload is done by the old master. */
+    upgrading_put_script("sleep 1; exit 3");
+    ck_assert_int_eq(kill(b.daemon.pid, SIGUSR2), 0);
+    run_program(&run, NULL, daemon_ctl_binary(), "-c", b.daemon.conf, "reload", NULL);
+    ck_assert_msg(run.status == 0, "%s", run_err(&run));
+    run_fini(&run);
+    ck_assert(daemon_wait_log(&b.daemon, "upgrade failed", 5000));
+    upgrading_expect_status(&b.daemon, "\"generation\":5,");
+    bench_close(&b);
+}
+END_TEST
+
 /* TERM to the old master during the upgrade ends both, whether the new program understands or not. */
 START_TEST(term_during_an_upgrade)
 {
@@ -212,6 +246,7 @@ int main(void)
 
     tcase_add_loop_test(tc, a_new_binary_that_fails, 0, (int)(sizeof(failures) / sizeof(failures[0])));
     tcase_add_test(tc, one_at_a_time);
+    tcase_add_test(tc, reload_during_an_upgrade);
     tcase_add_loop_test(tc, term_during_an_upgrade, 0, 3);
     tcase_add_test(tc, stop_while_the_old_one_drains);
     tcase_add_test(tc, the_old_master_dies);
