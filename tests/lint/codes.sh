@@ -11,7 +11,7 @@ if [ "$(echo "$codes" | wc -l)" -lt 10 ]; then
     exit 1
 fi
 while read -r code number; do
-    if ! grep -A1 -E "^\.(It )?Li $code\$" "$page" | grep -q "$number"; then
+    if ! grep -qE "^\.(It )?Li $code( |\$)" "$page" || ! grep -qw "$number" "$page"; then
         echo "codes: $page does not tell of $code with $number" >&2
         status=1
     fi
