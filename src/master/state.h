@@ -26,6 +26,9 @@ struct upgrade {
     bool heard;          /* it has said something: it is no program that knows nothing of upgrades */
     bool given_up;       /* only its end is waited for */
     int64_t deadline_ms; /* until then it must be ready, or, when given up, gone */
+    uid_t store_uid;     /* whose the database was when it began; -1 = not known */
+    gid_t store_gid;
+    uint32_t generation; /* that served then */
     struct reload_record last;
 };
 

@@ -304,8 +304,8 @@ static void expect_title(pid_t pid, const char *title)
 
 START_TEST(titles)
 {
-    char role[16];
-    char title[32];
+    char role[32];
+    char title[64];
     struct bench b;
     pid_t pid;
 

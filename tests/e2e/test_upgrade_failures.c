@@ -24,6 +24,7 @@ static const struct {
     {"never gets ready", "exec sleep 60", "not ready after 10 s"},
     {"configuration", "exec \"$REAL\" \"$@\"", "no_such_option"},
     {"another pid file", "exec \"$REAL\" \"$@\"", "pid_file and control cannot change"},
+    {"another user", "exec \"$REAL\" \"$@\"", "/none/log"},
     {"a port that is taken", "exec \"$REAL\" \"$@\"", "cannot listen on"},
 };
 
@@ -37,11 +38,30 @@ static void break_it(struct bench *b, int i)
         ck_assert_int_eq(chmod(upgrading_binary(), 0644), 0);
     if (strcmp(failures[i].kind, "configuration") == 0)
         daemon_text(&b->daemon.top, "no_such_option = 1");
+    if (strcmp(failures[i].kind, "another user") == 0) {
+        daemon_text(&b->daemon.top, "user = \"nobody\"");
+        daemon_text(&b->daemon.log_options, "target = \"%s/none/log\"", b->daemon.dir);
+    }
     if (strcmp(failures[i].kind, "another pid file") == 0)
         snprintf(b->daemon.pid_file, sizeof(b->daemon.pid_file), "%s/other", b->daemon.dir);
     if (strcmp(failures[i].kind, "a port that is taken") == 0)
         b->daemon.admin_port = fake_port(b->fake);
     daemon_write(&b->daemon);
+}
+
+/* A new program that is to run as another user has given the database to that one. */
+struct owner {
+    const char *path;
+    struct stat before;
+};
+
+static bool is_owner_again(void *arg)
+{
+    const struct owner *owner = arg;
+    struct stat now;
+
+    return stat(owner->path, &now) == 0 && now.st_uid == owner->before.st_uid &&
+           now.st_gid == owner->before.st_gid;
 }
 
 /* The old master serves on with the same processes, and says why in log and status; mended, it works. */
@@ -50,12 +70,15 @@ START_TEST(a_new_binary_that_fails)
     struct daemon kept;
     pid_t workers[2];
     pid_t now[2];
+    struct owner owner;
     struct run run;
     struct bench b;
     char line[256];
 
     upgrading_open(&b, 1);
     kept = b.daemon;
+    owner.path = b.daemon.db;
+    ck_assert_int_eq(stat(b.daemon.db, &owner.before), 0);
     ck_assert_uint_eq(daemon_children(&b.daemon, "worker", workers, 2), 1);
     break_it(&b, _i);
     memcpy(b.daemon.pid_file, kept.pid_file, sizeof(kept.pid_file));
@@ -74,8 +97,10 @@ START_TEST(a_new_binary_that_fails)
     ck_assert_uint_eq(daemon_children(&b.daemon, "worker", now, 2), 1);
     ck_assert_int_eq(now[0], workers[0]);
     run_fini(&run);
+    ck_assert_msg(util_wait(is_owner_again, &owner, 5000), "the database belongs to another user");
 
     buf_clear(&b.daemon.top);
+    buf_clear(&b.daemon.log_options);
     daemon_write(&b.daemon);
     daemon_reload(&b.daemon);
     upgrading_put_good();
