@@ -271,6 +271,7 @@ START_TEST(watch_on_a_terminal)
     static const char *const ends[] = {"\003", "q", NULL}; /* NULL = SIGTERM */
     struct termios before;
     struct termios during;
+    struct run run;
     struct bench b;
     struct tty t;
     size_t at;
@@ -300,8 +301,9 @@ START_TEST(watch_on_a_terminal)
     at = tty_expect(&t, at, "... and 4 lines more");
     resize(&t, 165, 24);
 
-    run_program(&(struct run){0}, NULL, daemon_ctl_binary(), "-c", b.daemon.conf, "disable", b.api->name, "2",
-                NULL);
+    run_program(&run, NULL, daemon_ctl_binary(), "-c", b.daemon.conf, "disable", b.api->name, "2", NULL);
+    ck_assert_int_eq(run.status, 0);
+    run_fini(&run);
     at = tty_expect(&t, at, "disabled");
 
     if (ends[_i] != NULL)
