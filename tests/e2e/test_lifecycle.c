@@ -17,24 +17,6 @@
 
 #define LIMIT_MS 15000
 
-static void post_and_expect(struct bench *b, int status)
-{
-    struct http_response r;
-
-    bench_post(b, NULL, &r);
-    ck_assert_msg(r.status == status, "status %d, not %d: %s", r.status, status, http_body(&r));
-    http_response_fini(&r);
-}
-
-static pid_t pid_in_file(const struct daemon *d)
-{
-    char *text = util_read_file(d->pid_file, NULL);
-    pid_t pid = text != NULL ? (pid_t)strtol(text, NULL, 10) : 0;
-
-    free(text);
-    return pid;
-}
-
 static bool no_child_left(void *arg)
 {
     int status;
@@ -43,16 +25,6 @@ static bool no_child_left(void *arg)
     while (waitpid(-1, &status, WNOHANG) > 0)
         continue;
     return errno == ECHILD;
-}
-
-static bool answers(unsigned port)
-{
-    struct http_client client;
-
-    if (http_try_connect(&client, port) != 0)
-        return false;
-    http_close(&client);
-    return true;
 }
 
 /* ---- the start */
@@ -77,8 +49,8 @@ START_TEST(a_start_in_the_background)
     ck_assert_str_eq(run_err(&run), "");
     ck_assert_str_eq(run_out(&run), "");
     run_fini(&run);
-    ck_assert(answers(b.daemon.port));
-    ck_assert(answers(b.daemon.admin_port));
+    ck_assert(http_answers(b.daemon.port));
+    ck_assert(http_answers(b.daemon.admin_port));
     http_connect_unix(&client, b.daemon.unix_path);
     http_close(&client);
     run_program(&run, NULL, daemon_ctl_binary(), "-c", b.daemon.conf, "status", NULL);
@@ -88,10 +60,10 @@ START_TEST(a_start_in_the_background)
     http_fetch(b.daemon.admin_port, &ready, &r);
     ck_assert_int_eq(r.status, 200);
     http_response_fini(&r);
-    b.daemon.pid = pid_in_file(&b.daemon);
+    b.daemon.pid = daemon_pid_in_file(&b.daemon);
     ck_assert_int_eq(getsid(b.daemon.pid), b.daemon.pid);
     ck_assert_uint_eq(daemon_children(&b.daemon, "worker", pids, 4), 3);
-    post_and_expect(&b, 200);
+    bench_post_expect(&b, 200);
     daemon_stop(&b.daemon);
     ck_assert_int_ne(access(b.daemon.pid_file, F_OK), 0);
     ck_assert_int_ne(access(b.daemon.control, F_OK), 0);
@@ -190,8 +162,8 @@ START_TEST(few_descriptors)
         run_program(&run, NULL, "/bin/sh", "-c", command, daemon_binary(), b.daemon.conf, NULL);
         if (run.status == 0) {
             served++;
-            b.daemon.pid = pid_in_file(&b.daemon);
-            ck_assert(answers(b.daemon.port));
+            b.daemon.pid = daemon_pid_in_file(&b.daemon);
+            ck_assert(http_answers(b.daemon.port));
             daemon_stop(&b.daemon);
         } else {
             refused++;
@@ -232,8 +204,8 @@ START_TEST(a_second_start)
         ck_assert_msg(strstr(run_err(&run), word) != NULL, "%d: no \"%s\" in: %s", i, word, run_err(&run));
         run_fini(&run);
         ck_assert_int_eq(unlink(other.conf), 0);
-        post_and_expect(&b, 200);
-        ck_assert_int_eq(pid_in_file(&b.daemon), b.daemon.pid);
+        bench_post_expect(&b, 200);
+        ck_assert_int_eq(daemon_pid_in_file(&b.daemon), b.daemon.pid);
         run_program(&run, NULL, daemon_ctl_binary(), "-c", b.daemon.conf, "status", NULL);
         ck_assert_int_eq(run.status, 0);
         run_fini(&run);
@@ -244,8 +216,8 @@ START_TEST(a_second_start)
     ck_assert_int_eq(access(b.daemon.pid_file, F_OK), 0);
     ck_assert_int_eq(access(b.daemon.control, F_OK), 0);
     daemon_start(&b.daemon);
-    ck_assert_int_eq(pid_in_file(&b.daemon), b.daemon.pid);
-    post_and_expect(&b, 200);
+    ck_assert_int_eq(daemon_pid_in_file(&b.daemon), b.daemon.pid);
+    bench_post_expect(&b, 200);
     bench_close(&b);
 }
 END_TEST
@@ -364,12 +336,12 @@ START_TEST(the_watchdog)
     stuck = await_process(&b.daemon, "worker 1", 0);
     ck_assert_int_eq(kill(stuck, SIGSTOP), 0);
     for (int i = 0; i < 20; i++)
-        post_and_expect(&b, 200);
+        bench_post_expect(&b, 200);
     snprintf(text, sizeof(text), "worker 1 (pid %d) has stopped turning its loop; it is killed", (int)stuck);
     ck_assert(daemon_wait_log(&b.daemon, text, LIMIT_MS));
     (void)await_process(&b.daemon, "worker 1", stuck);
     for (int i = 0; i < 20; i++)
-        post_and_expect(&b, 200);
+        bench_post_expect(&b, 200);
     bench_close(&b);
 }
 END_TEST
@@ -397,7 +369,7 @@ START_TEST(a_crash_loop)
                                              : "again and again; it is replaced in 2 s",
                                   LIMIT_MS));
         for (int i = 0; i < 10; i++)
-            post_and_expect(&b, 200);
+            bench_post_expect(&b, 200);
         run_program(&run, NULL, daemon_ctl_binary(), "-c", b.daemon.conf, "status", NULL);
         ck_assert_int_eq(run.status, 0);
         if (death == 6)
@@ -469,7 +441,7 @@ START_TEST(killed_at_the_start)
     }
     b.daemon.pid = 0;
     daemon_start(&b.daemon);
-    post_and_expect(&b, 200);
+    bench_post_expect(&b, 200);
     bench_close(&b);
 }
 END_TEST

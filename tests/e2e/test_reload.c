@@ -18,15 +18,6 @@
 
 #define LIMIT_MS 15000
 
-static void post_and_expect(struct bench *b, int status)
-{
-    struct http_response r;
-
-    bench_post(b, NULL, &r);
-    ck_assert_msg(r.status == status, "status %d, not %d: %s", r.status, status, http_body(&r));
-    http_response_fini(&r);
-}
-
 /* clavigerctl -c CONF COMMAND: its exit status, and a text that it must say. */
 static void ctl(const struct bench *b, const char *command, int status, const char *text)
 {
@@ -163,9 +154,9 @@ START_TEST(refused)
     ck_assert_msg(strstr(run_out(&run), FAULTS[_i].word) != NULL, "%s", run_out(&run));
     ck_assert_ptr_nonnull(strstr(run_out(&run), ", generation 1\n"));
     run_fini(&run);
-    post_and_expect(&b, 200);
+    bench_post_expect(&b, 200);
     ck_assert_int_eq(kill(b.daemon.pid, SIGHUP), 0); /* the same by signal */
-    post_and_expect(&b, 200);
+    bench_post_expect(&b, 200);
     ck_assert_uint_eq(daemon_children(&b.daemon, "worker", after, 3), 2);
     ck_assert((after[0] == before[0] && after[1] == before[1]) ||
               (after[0] == before[1] && after[1] == before[0]));
@@ -179,7 +170,7 @@ START_TEST(refused)
     ck_assert_ptr_nonnull(strstr(run_out(&run), ", serves\n"));
     ck_assert_ptr_null(strstr(run_out(&run), "refused"));
     run_fini(&run);
-    post_and_expect(&b, 200);
+    bench_post_expect(&b, 200);
     /* What stood in the way stands there still. */
     ck_assert_int_eq(access(b.daemon.conf, F_OK), 0);
     buf_fini(&spoilt.top);
@@ -205,7 +196,7 @@ START_TEST(refused_with_another_user)
     ck_assert_int_eq(stat(b.daemon.db, &after), 0);
     ck_assert_uint_eq(after.st_uid, before.st_uid);
     ck_assert_uint_eq(after.st_gid, before.st_gid);
-    post_and_expect(&b, 200);
+    bench_post_expect(&b, 200);
     buf_clear(&b.daemon.top);
     buf_clear(&b.daemon.log_options);
     daemon_write(&b.daemon);
@@ -215,16 +206,6 @@ START_TEST(refused_with_another_user)
 END_TEST
 
 /* ---- done */
-
-static bool answers(unsigned port)
-{
-    struct http_client client;
-
-    if (http_try_connect(&client, port) != 0)
-        return false;
-    http_close(&client);
-    return true;
-}
 
 /* Addresses that are no longer named end, new ones begin, those that stay are the same all the time. */
 START_TEST(other_addresses)
@@ -239,9 +220,9 @@ START_TEST(other_addresses)
     snprintf(b.daemon.unix_path, sizeof(b.daemon.unix_path), "%.80s/http2", b.daemon.dir);
     daemon_write(&b.daemon);
     ctl(&b, "reload", 0, NULL);
-    post_and_expect(&b, 200);
-    ck_assert(answers(b.daemon.admin_port));
-    ck_assert(!answers(old.admin_port));
+    bench_post_expect(&b, 200);
+    ck_assert(http_answers(b.daemon.admin_port));
+    ck_assert(!http_answers(old.admin_port));
     http_connect_unix(&client, b.daemon.unix_path);
     http_close(&client);
     ck_assert_int_ne(access(old.unix_path, F_OK), 0);
@@ -249,8 +230,8 @@ START_TEST(other_addresses)
     b.daemon.port = util_free_port();
     daemon_write(&b.daemon);
     ctl(&b, "reload", 0, NULL);
-    post_and_expect(&b, 200);
-    ck_assert(!answers(old.port));
+    bench_post_expect(&b, 200);
+    ck_assert(!http_answers(old.port));
     bench_close(&b);
 }
 END_TEST
@@ -266,14 +247,14 @@ START_TEST(providers_come_and_go)
     bench_open(&b, &SUITE_APIS[_i], KEY0 " " KEY1 " " KEY2, NULL);
     fake_on_key(b.fake, KEY0, &limited);
     fake_on_key(b.fake, KEY1, &refusal);
-    post_and_expect(&b, 200);
+    bench_post_expect(&b, 200);
     daemon_expect_states(&b.daemon, name, "temporary permanent valid");
 
     daemon_forget_providers(&b.daemon);
     daemon_provider(&b.daemon, "other", fake_url(b.fake), KEY2, "    type = openai");
     daemon_write(&b.daemon);
     ctl(&b, "reload", 0, NULL);
-    post_and_expect(&b, 404);
+    bench_post_expect(&b, 404);
     daemon_expect_states(&b.daemon, name, "");
     daemon_expect_states(&b.daemon, "other", "valid");
     ctl(&b, "keys", 0, "other");
@@ -284,7 +265,7 @@ START_TEST(providers_come_and_go)
     ctl(&b, "reload", 0, NULL);
     daemon_expect_states(&b.daemon, name, "valid temporary permanent");
     expect_requests(&b, 3);
-    post_and_expect(&b, 200);
+    bench_post_expect(&b, 200);
     expect_requests(&b, 4);
     daemon_expect_states(&b.daemon, "other", "");
     bench_close(&b);

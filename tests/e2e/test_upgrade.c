@@ -112,7 +112,7 @@ START_TEST(a_long_stream_lives)
     ck_assert(http_read_head(&client, &r, HTTP_TIMEOUT_MS));
     ck_assert_int_eq(kill(b.daemon.pid, SIGUSR2), 0);
     old = upgrading_await_master(&b.daemon);
-    upgrading_post(&b, 200);
+    bench_post_expect(&b, 200);
     http_fetch(b.daemon.admin_port, &ready, &other);
     ck_assert_int_eq(other.status, 200);
     http_response_fini(&other);
@@ -123,7 +123,7 @@ START_TEST(a_long_stream_lives)
     http_response_fini(&r);
     http_close(&client);
     upgrading_await_end(old);
-    upgrading_post(&b, 200);
+    bench_post_expect(&b, 200);
     bench_close(&b);
 }
 END_TEST
@@ -147,7 +147,7 @@ START_TEST(what_survives)
     daemon_start(&b.daemon);
     fake_on_key(b.fake, KEY0, &limited);
     fake_on_key(b.fake, KEY1, &refused);
-    upgrading_post(&b, 200);
+    bench_post_expect(&b, 200);
     before = fake_requests(b.fake);
     ck_assert_uint_eq(before, 3);
 
@@ -163,14 +163,14 @@ START_TEST(what_survives)
         free(seen);
         ck_assert_int_eq(unlink(file), 0);
         for (unsigned n = 0; n < 10; n++)
-            upgrading_post(&b, 200);
+            bench_post_expect(&b, 200);
         expect_requests(&b, before + 10 * i);
         daemon_expect_states(&b.daemon, b.api->name, "temporary permanent valid");
     }
     upgrading_expect_status(&b.daemon, "\"generation\":3,");
     daemon_reload(&b.daemon);
     upgrading_expect_status(&b.daemon, "\"generation\":4,");
-    upgrading_post(&b, 200);
+    bench_post_expect(&b, 200);
     expect_requests(&b, before + 21);
     bench_close(&b);
 }
@@ -202,7 +202,7 @@ START_TEST(afterwards)
     for (int i = 0; i < 3; i++) {
         upgrading_put_good();
         upgrading_do(&b);
-        ck_assert_int_eq(upgrading_pid(&b.daemon), b.daemon.pid);
+        ck_assert_int_eq(daemon_pid_in_file(&b.daemon), b.daemon.pid);
         ck_assert_int_eq(control_peer(&b.daemon), b.daemon.pid);
         snprintf(link, sizeof(link), "/proc/%d/exe", (int)b.daemon.pid);
         n = readlink(link, path, sizeof(path) - 1);
@@ -220,7 +220,7 @@ START_TEST(afterwards)
         ck_assert_int_eq(run.status, 1);
         ck_assert_ptr_nonnull(strstr(run_err(&run), "already running"));
         run_fini(&run);
-        upgrading_post(&b, 200);
+        bench_post_expect(&b, 200);
         daemon_reload(&b.daemon);
     }
     run_program(&run, NULL, daemon_ctl_binary(), "-c", b.daemon.conf, "stop", NULL);
@@ -246,7 +246,7 @@ START_TEST(other_addresses)
     b.daemon.port = util_free_port();
     daemon_write(&b.daemon);
     upgrading_do(&b);
-    upgrading_post(&b, 200);
+    bench_post_expect(&b, 200);
     b.daemon.port = before;
     ck_assert_int_ne(http_try_connect(&client, before), 0);
     bench_close(&b);
@@ -266,14 +266,14 @@ START_TEST(in_the_background)
     run_program(&run, NULL, "./clavigerd", "-d", "-c", "conf", NULL);
     ck_assert_msg(run.status == 0, "%s", run_err(&run));
     run_fini(&run);
-    b.daemon.pid = upgrading_pid(&b.daemon);
-    upgrading_post(&b, 200);
+    b.daemon.pid = daemon_pid_in_file(&b.daemon);
+    bench_post_expect(&b, 200);
     for (int i = 0; i < 2; i++) {
         upgrading_put_good();
         upgrading_do(&b);
-        upgrading_post(&b, 200);
+        bench_post_expect(&b, 200);
         daemon_reload(&b.daemon);
-        upgrading_post(&b, 200);
+        bench_post_expect(&b, 200);
     }
     ck_assert_int_eq(chdir("/"), 0);
     bench_close(&b);

@@ -91,8 +91,8 @@ START_TEST(a_new_binary_that_fails)
     ck_assert(daemon_log_has(&b.daemon, failures[_i].reason));
     snprintf(line, sizeof(line), "\"pid\":%d,", (int)b.daemon.pid);
     upgrading_expect_status(&b.daemon, line);
-    ck_assert_int_eq(upgrading_pid(&b.daemon), b.daemon.pid);
-    upgrading_post(&b, 200);
+    ck_assert_int_eq(daemon_pid_in_file(&b.daemon), b.daemon.pid);
+    bench_post_expect(&b, 200);
     ck_assert(daemon_wait_workers(&b.daemon, 1, 0, 5000));
     ck_assert_uint_eq(daemon_children(&b.daemon, "worker", now, 2), 1);
     ck_assert_int_eq(now[0], workers[0]);
@@ -106,7 +106,7 @@ START_TEST(a_new_binary_that_fails)
     upgrading_put_good();
     if (strcmp(failures[_i].kind, "never gets ready") != 0)
         upgrading_do(&b);
-    upgrading_post(&b, 200);
+    bench_post_expect(&b, 200);
     bench_close(&b);
 }
 END_TEST
@@ -127,7 +127,7 @@ START_TEST(one_at_a_time)
     old = upgrading_await_master(&b.daemon);
     upgrading_await_end(old);
     ck_assert(daemon_wait_log(&b.daemon, "reloaded: generation 3 serves", 5000));
-    upgrading_post(&b, 200);
+    bench_post_expect(&b, 200);
     bench_close(&b);
 }
 END_TEST
@@ -152,7 +152,7 @@ START_TEST(reload_during_an_upgrade)
     ck_assert_msg(run.status == 0, "%s", run_err(&run));
     run_fini(&run);
     upgrading_expect_status(&b.daemon, "\"generation\":4,");
-    upgrading_post(&b, 200);
+    bench_post_expect(&b, 200);
 
     /* One that fails is no obstacle: the reload is done by the old master. */
     upgrading_put_script("sleep 1; exit 3");
@@ -253,13 +253,13 @@ START_TEST(the_old_master_dies)
         ck_assert_msg(util_wait(upgrading_is_over, &ends[i], 5000), "pid %d lives on", (int)ends[i].pid);
     ck_assert_int_eq(unlink(mark), 0);
     ck_assert(daemon_wait_log(&b.daemon, "has taken over", TAKE_OVER_MS));
-    b.daemon.pid = upgrading_pid(&b.daemon);
+    b.daemon.pid = daemon_pid_in_file(&b.daemon);
     ck_assert_int_ne(b.daemon.pid, ends[3].pid);
     ck_assert(daemon_wait_workers(&b.daemon, 2, 0, 5000));
-    upgrading_post(&b, 200);
+    bench_post_expect(&b, 200);
     upgrading_put_good();
     upgrading_do(&b);
-    upgrading_post(&b, 200);
+    bench_post_expect(&b, 200);
     bench_close(&b);
 }
 END_TEST

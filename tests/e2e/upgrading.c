@@ -73,24 +73,6 @@ void upgrading_open(struct bench *b, unsigned workers)
     daemon_start(&b->daemon);
 }
 
-void upgrading_post(struct bench *b, int status)
-{
-    struct http_response r;
-
-    bench_post(b, NULL, &r);
-    ck_assert_msg(r.status == status, "status %d, not %d: %s", r.status, status, http_body(&r));
-    http_response_fini(&r);
-}
-
-pid_t upgrading_pid(const struct daemon *d)
-{
-    char *text = util_read_file(d->pid_file, NULL);
-    pid_t pid = text != NULL ? (pid_t)strtol(text, NULL, 10) : 0;
-
-    free(text);
-    return pid;
-}
-
 /* What the master says on the control socket, "" when nobody answers. */
 static void ask_status(const struct daemon *d, struct buf *answer)
 {
@@ -119,7 +101,7 @@ static bool has_new_master(void *arg)
     const struct daemon *d = arg;
     char wanted[64];
     struct buf answer = {0};
-    pid_t pid = upgrading_pid(d);
+    pid_t pid = daemon_pid_in_file(d);
     bool has;
 
     if (pid <= 0 || pid == d->pid)
@@ -138,7 +120,7 @@ pid_t upgrading_await_master(struct daemon *d)
 
     if (!util_wait(has_new_master, d, TAKE_OVER_MS))
         ck_abort_msg("no new master within %d ms", TAKE_OVER_MS);
-    d->pid = upgrading_pid(d);
+    d->pid = daemon_pid_in_file(d);
     return old;
 }
 

@@ -22,9 +22,6 @@ void upgrading_put_script(const char *lines);
 void upgrading_prepare(struct bench *b, const char *keys);
 void upgrading_open(struct bench *b, unsigned workers);
 
-void upgrading_post(struct bench *b, int status);
-pid_t upgrading_pid(const struct daemon *d);
-
 /* What the master says on the control socket must hold the text. */
 void upgrading_expect_status(const struct daemon *d, const char *text);
 
