@@ -18,6 +18,12 @@ struct reload_record {
     char *error;     /* owned; NULL = it serves */
 };
 
+/* Whose the database was before something was tried; a uid of -1 = not known. */
+struct store_owner {
+    uid_t uid;
+    gid_t gid;
+};
+
 /* The way to a new binary, as the master sees it that is to be replaced. */
 struct upgrade {
     bool wanted;
@@ -26,9 +32,8 @@ struct upgrade {
     bool heard;          /* it has said something: it is no program that knows nothing of upgrades */
     bool given_up;       /* only its end is waited for */
     int64_t deadline_ms; /* until then it must be ready, or, when given up, gone */
-    uid_t store_uid;     /* whose the database was when it began; -1 = not known */
-    gid_t store_gid;
-    uint32_t generation; /* that served then */
+    struct store_owner owner;
+    uint32_t generation; /* that served when it began */
     struct reload_record last;
 };
 
@@ -49,6 +54,7 @@ struct master {
     int64_t started_mono_ms;
     bool reload_wanted;
     struct reload_record reload;
+    struct store_owner reload_owner;
     struct upgrade upgrade;
     bool stopping;
     bool term_seen;

@@ -10,8 +10,8 @@
 #include "base/secret.h"
 #include "base/title.h"
 #include "io/keyfile_env.h"
-#include "io/store_file.h"
 #include "master/notify.h"
+#include "master/reload.h"
 #include "master/signals.h"
 #include "master/upgrade_handover.h"
 
@@ -25,7 +25,6 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 char *upgrade_own_path(void)
@@ -210,33 +209,10 @@ out:
     return pid > 0 ? 0 : -1;
 }
 
-static void note_store_owner(struct master *m)
-{
-    struct stat st;
-    bool known = stat(m->serving->conf->state_db, &st) == 0;
-    m->upgrade.store_uid = known ? st.st_uid : (uid_t)-1;
-    m->upgrade.store_gid = known ? st.st_gid : (gid_t)-1;
-    m->upgrade.generation = m->serving->number;
-}
-
-/* A successor with another user has given the database to that user, and is gone. */
-static void give_store_back(const struct master *m)
-{
-    struct stat st;
-    const char *path = m->serving->conf->state_db;
-    uid_t uid = m->upgrade.store_uid;
-    gid_t gid = m->upgrade.store_gid;
-    /* A reload meanwhile has given it to whom it wanted. */
-    if (uid == (uid_t)-1 || m->serving->number != m->upgrade.generation || stat(path, &st) < 0 ||
-        (st.st_uid == uid && st.st_gid == gid))
-        return;
-    if (store_file_give(path, uid, gid) < 0)
-        log_warning("state database %s: cannot be given back to its user: %s", path, strerror(errno));
-}
-
 void upgrade_begin(struct master *m, int64_t now_ms)
 {
-    note_store_owner(m);
+    m->upgrade.generation = m->serving->number;
+    reload_note_owner(m, &m->upgrade.owner);
     m->upgrade.wanted = false;
     m->upgrade.heard = false;
     m->upgrade.given_up = false;
@@ -362,7 +338,9 @@ bool upgrade_reaped(struct master *m, pid_t pid, int wait_status, int64_t now_ms
     m->upgrade.pid = 0;
     m->upgrade.given_up = false;
     clear_foreign_slots(m);
-    give_store_back(m);
+    /* A reload meanwhile has given the database to whom it wanted. */
+    if (m->serving->number == m->upgrade.generation)
+        reload_give_back(m, &m->upgrade.owner);
     return true;
 }
 

@@ -188,6 +188,9 @@ START_TEST(refused_with_another_user)
     struct stat after;
 
     bench_open(&b, &SUITE_APIS[0], KEY0, NULL);
+    /* That user could write there. */
+    ck_assert_int_eq(chmod(getenv("E2E_DIR"), 0711), 0);
+    ck_assert_int_eq(chmod(b.daemon.dir, 0777), 0);
     ck_assert_int_eq(stat(b.daemon.db, &before), 0);
     daemon_text(&b.daemon.top, "user = \"nobody\"");
     daemon_text(&b.daemon.log_options, "target = \"%s/none/log\"", b.daemon.dir);

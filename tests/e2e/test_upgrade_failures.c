@@ -39,6 +39,9 @@ static void break_it(struct bench *b, int i)
     if (strcmp(failures[i].kind, "configuration") == 0)
         daemon_text(&b->daemon.top, "no_such_option = 1");
     if (strcmp(failures[i].kind, "another user") == 0) {
+        /* That user could write there. */
+        ck_assert_int_eq(chmod(getenv("E2E_DIR"), 0711), 0);
+        ck_assert_int_eq(chmod(b->daemon.dir, 0777), 0);
         daemon_text(&b->daemon.top, "user = \"nobody\"");
         daemon_text(&b->daemon.log_options, "target = \"%s/none/log\"", b->daemon.dir);
     }

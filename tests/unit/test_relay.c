@@ -73,8 +73,9 @@ static void abort_attempt(struct attempt **attempt)
     *attempt = NULL;
 }
 
-static void discard(struct attempt **attempt)
+static void discard(struct attempt **attempt, struct dump_attempt **dump)
 {
+    dump_end(dump, NULL);
     if (*attempt == NULL)
         return;
     world.discards++;
