@@ -24,8 +24,9 @@ struct tty {
     int fd;    /* the terminal's other side */
     int slave; /* open here too, so that its settings can be looked at */
     pid_t pid;
-    int status;     /* wait status */
-    struct buf out; /* all that it wrote */
+    struct termios before; /* the terminal's settings before it was started */
+    int status;            /* wait status */
+    struct buf out;        /* all that it wrote */
 };
 
 static void resize(struct tty *t, unsigned columns, unsigned rows)
@@ -71,6 +72,7 @@ static void tty_start(struct tty *t, const struct bench *b, unsigned columns, un
     t->slave = open(ptsname(t->fd), O_RDWR | O_NOCTTY | O_CLOEXEC);
     ck_assert_int_ge(t->slave, 0);
     resize(t, columns, rows);
+    ck_assert_int_eq(tcgetattr(t->slave, &t->before), 0);
     t->pid = fork();
     ck_assert_int_ge(t->pid, 0);
     if (t->pid == 0)
@@ -253,14 +255,14 @@ static long seconds_shown(const struct tty *t, size_t from)
     return strtol(p + strcspn(p, " "), NULL, 10);
 }
 
-static void expect_restored(const struct tty *t, const struct termios *before)
+static void expect_restored(const struct tty *t)
 {
     struct termios now;
 
     ck_assert_int_eq(tcgetattr(t->slave, &now), 0);
-    ck_assert_uint_eq(now.c_lflag, before->c_lflag);
-    ck_assert_uint_eq(now.c_iflag, before->c_iflag);
-    ck_assert_uint_eq(now.c_oflag, before->c_oflag);
+    ck_assert_uint_eq(now.c_lflag, t->before.c_lflag);
+    ck_assert_uint_eq(now.c_iflag, t->before.c_iflag);
+    ck_assert_uint_eq(now.c_oflag, t->before.c_oflag);
     ck_assert_msg(has(t, "\033[?7h\033[?25h\033[?1049l"), "the window is not given back");
 }
 
@@ -269,7 +271,6 @@ static void expect_restored(const struct tty *t, const struct termios *before)
 START_TEST(watch_on_a_terminal)
 {
     static const char *const ends[] = {"\003", "q", NULL}; /* NULL = SIGTERM */
-    struct termios before;
     struct termios during;
     struct run run;
     struct bench b;
@@ -280,7 +281,6 @@ START_TEST(watch_on_a_terminal)
 
     open_marked(&b);
     tty_start(&t, &b, 165, 24, "keys", "--watch", "--interval", "0.2");
-    ck_assert_int_eq(tcgetattr(t.slave, &before), 0);
     at = tty_expect(&t, 0, "\033[?1049h");
     at = tty_expect(&t, at, "\033[J");
     first = seconds_shown(&t, 0);
@@ -304,14 +304,14 @@ START_TEST(watch_on_a_terminal)
     run_program(&run, NULL, daemon_ctl_binary(), "-c", b.daemon.conf, "disable", b.api->name, "2", NULL);
     ck_assert_int_eq(run.status, 0);
     run_fini(&run);
-    at = tty_expect(&t, at, "disabled");
+    (void)tty_expect(&t, at, "disabled");
 
     if (ends[_i] != NULL)
         ck_assert_int_eq(write(t.fd, ends[_i], 1), 1);
     else
         ck_assert_int_eq(kill(t.pid, SIGTERM), 0);
     tty_wait(&t, 0);
-    expect_restored(&t, &before);
+    expect_restored(&t);
     tty_close(&t);
     bench_close(&b);
 }
@@ -320,7 +320,6 @@ END_TEST
 /* Suspended it gives the terminal back, continued it takes it again. */
 START_TEST(watch_is_suspended)
 {
-    struct termios before;
     struct termios now;
     struct bench b;
     struct tty t;
@@ -329,20 +328,19 @@ START_TEST(watch_is_suspended)
 
     open_marked(&b);
     tty_start(&t, &b, 120, 24, "keys", "--watch", NULL, NULL);
-    ck_assert_int_eq(tcgetattr(t.slave, &before), 0);
     at = tty_expect(&t, 0, "\033[J");
     ck_assert_int_eq(write(t.fd, "\032", 1), 1);
     at = tty_expect(&t, at, "\033[?1049l");
     ck_assert_int_eq(waitpid(t.pid, &status, WUNTRACED), t.pid);
     ck_assert(WIFSTOPPED(status));
     ck_assert_int_eq(tcgetattr(t.slave, &now), 0);
-    ck_assert_uint_eq(now.c_lflag, before.c_lflag);
+    ck_assert_uint_eq(now.c_lflag, t.before.c_lflag);
     ck_assert_int_eq(kill(t.pid, SIGCONT), 0);
     at = tty_expect(&t, at, "\033[?1049h");
     (void)tty_expect(&t, at, "temporary");
     ck_assert_int_eq(write(t.fd, "\003", 1), 1);
     tty_wait(&t, 0);
-    expect_restored(&t, &before);
+    expect_restored(&t);
     tty_close(&t);
     bench_close(&b);
 }
