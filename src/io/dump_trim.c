@@ -93,7 +93,7 @@ static int compare_files(const void *a, const void *b)
 static size_t remove_oldest(struct files *files, int64_t dir_size)
 {
     size_t removed = 0;
-    if (files->size <= dir_size)
+    if (files->count == 0 || files->size <= dir_size)
         return 0;
     qsort(files->items, files->count, sizeof(*files->items), compare_files);
     for (size_t i = 0; i < files->count && files->size > dir_size; i++) {
