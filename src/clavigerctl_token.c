@@ -73,23 +73,32 @@ static int print_token(const char *name, const char *token, const char *hash, bo
     return status;
 }
 
-int clavigerctl_token(const char *name, bool json)
+static int fail(const struct call *call, int status, const char *what, const char *why)
 {
+    struct buf reason = {0};
+
+    buf_printf(&reason, "%s%s", what, why);
+    status = clavigerctl_fail(call, status, &reason);
+    buf_fini(&reason);
+    return status;
+}
+
+int clavigerctl_token(const struct call *call)
+{
+    const char *name = call->arguments[0];
     const char *fault = client_name_fault(name, strlen(name));
     char token[TOKEN_SIZE];
     char hash[DIGEST_HEX_SIZE];
-    int status = CTL_FAILED;
+    int status;
 
-    if (fault != NULL) {
-        fprintf(stderr, "clavigerctl: the client's name %s\n", fault);
-        return CTL_USAGE;
-    }
+    if (fault != NULL)
+        return fail(call, CTL_USAGE, "the client's name ", fault);
     if (make_token(token) < 0)
-        fprintf(stderr, "clavigerctl: the kernel gives no random bytes: %s\n", strerror(errno));
+        status = fail(call, CTL_FAILED, "the kernel gives no random bytes: ", strerror(errno));
     else if (digest_sha256_hex(token, strlen(token), hash) < 0)
-        fprintf(stderr, "clavigerctl: out of memory\n");
+        status = fail(call, CTL_FAILED, "out of memory", "");
     else
-        status = print_token(name, token, hash, json);
+        status = print_token(name, token, hash, call->json);
     secret_wipe(token, sizeof(token));
     return status;
 }

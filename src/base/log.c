@@ -51,6 +51,7 @@ static struct {
     enum log_format format;
     enum log_level level;
     char process[PROCESS_SIZE];
+    int echo; /* owned; -1 = none */
     uid_t owner;
     gid_t group;
     unsigned long dropped; /* lines since the last report of it */
@@ -60,6 +61,7 @@ static struct {
 } self = {
     .sink = {.fd = -1},
     .level = LOG_LEVEL_INFO,
+    .echo = -1,
     .owner = (uid_t)-1,
     .group = (gid_t)-1,
 };
@@ -201,6 +203,22 @@ void log_set_owner(uid_t owner, gid_t group)
 int log_fd(void)
 {
     return self.sink.fd;
+}
+
+void log_echo(int fd)
+{
+    fd_close(&self.echo);
+    self.echo = fd;
+}
+
+void log_end_echo(void)
+{
+    fd_close(&self.echo);
+}
+
+int log_echo_fd(void)
+{
+    return self.echo;
 }
 
 void log_set_process(const char *name)
@@ -409,6 +427,21 @@ static void syslog_finish(void)
     }
 }
 
+/* Of the daemon only: who waits knows that the master speaks. */
+static void echo(const char *message)
+{
+    struct buf text = {0};
+
+    buf_printf(&text, "%s: ", program_invocation_short_name);
+    if (self.process[0] != '\0' && strcmp(self.process, "master") != 0)
+        buf_printf(&text, "%s: ", self.process);
+    buf_escape(&text, message, strlen(message), "");
+    buf_putc(&text, '\n');
+    if (!text.failed)
+        (void)!write(self.echo, text.data, text.len);
+    buf_fini(&text);
+}
+
 static void emit(enum log_level level, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 
 static void emit(enum log_level level, const char *fmt, va_list ap)
@@ -423,6 +456,8 @@ static void emit(enum log_level level, const char *fmt, va_list ap)
         snprintf(message, sizeof(message), "a message that cannot be formatted: %s", fmt);
     else if (n > LOG_MESSAGE_MAX)
         memcpy(message + LOG_MESSAGE_MAX - 3, "...", 3);
+    if (level == LOG_LEVEL_ERROR && self.echo >= 0)
+        echo(message);
 
     if (self.sink.target == TARGET_SYSLOG) {
         syslog_message(level, message);

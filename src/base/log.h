@@ -47,6 +47,15 @@ void log_set_owner(uid_t owner, gid_t group);
  */
 int log_fd(void);
 
+/*
+ * Errors go to fd too, "clavigerd: MESSAGE" or "clavigerd: worker 0: MESSAGE", until log_end_echo() closes
+ * it: for whoever waits at a terminal for the start of a daemon whose log is elsewhere. Takes fd over; -1 =
+ * nobody. log_echo_fd() is what log_fd() is for the log.
+ */
+void log_echo(int fd);
+void log_end_echo(void);
+int log_echo_fd(void);
+
 /* Who speaks from here on: "master", "worker 0", "admin". Copied. */
 void log_set_process(const char *name);
 

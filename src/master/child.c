@@ -144,7 +144,7 @@ static int compare_ints(const void *a, const void *b)
 static int close_others(const struct child_legacy *legacy, const struct heritage *mine)
 {
     size_t count = 0;
-    int *keep = calloc(legacy->listen_count + legacy->admin_count + 2, sizeof(*keep));
+    int *keep = calloc(legacy->listen_count + legacy->admin_count + 3, sizeof(*keep));
     if (!keep)
         return -1;
     for (size_t i = 0; mine->listen_fds && i < legacy->listen_count; i++)
@@ -154,6 +154,8 @@ static int close_others(const struct child_legacy *legacy, const struct heritage
     keep[count++] = mine->lifeline_fd;
     if (log_fd() >= 0)
         keep[count++] = log_fd();
+    if (log_echo_fd() >= 0)
+        keep[count++] = log_echo_fd();
     qsort(keep, count, sizeof(*keep), compare_ints);
     unsigned next = 3;
     for (size_t i = 0; i < count; i++) {

@@ -26,6 +26,11 @@ void reload_begin(struct master *master, int64_t now_ms);
 /* Looks whether `next` is ready (then it becomes `serving`) or has failed (then it is taken back). */
 void reload_watch(struct master *master, int64_t now_ms);
 
+/* Whose the database is that serves; and gives it back to that user, should it belong to another one by then:
+ * what is tried with another configuration may give it away. */
+void reload_note_owner(const struct master *master, struct store_owner *owner);
+void reload_give_back(const struct master *master, const struct store_owner *owner);
+
 /* Takes `next` back because of something else. */
 void reload_abandon(struct master *master, const char *why, int64_t now_ms);
 

@@ -231,6 +231,7 @@ int admin_main(const struct heritage *heritage)
         free_parts(&admin);
         return 1;
     }
+    log_end_echo();
     loop_run(admin.loop);
     free_parts(&admin);
     return 0;

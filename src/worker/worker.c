@@ -256,6 +256,7 @@ int worker_main(const struct heritage *heritage)
         free_parts(&worker);
         return 1;
     }
+    log_end_echo();
     atomic_store(&worker.slot->phase, WORKER_READY);
     loop_run(worker.loop);
     free_parts(&worker);

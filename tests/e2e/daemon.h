@@ -68,6 +68,9 @@ void daemon_fini(struct daemon *d);
 /* HUP, then waits until every worker is a new one. For a configuration that is fine. */
 void daemon_reload(struct daemon *d);
 
+/* The pid in the pid file; 0 = there is none. */
+pid_t daemon_pid_in_file(const struct daemon *d);
+
 /* The pids of the processes whose title begins with "clavigerd: " and `role`; how many. */
 size_t daemon_children(const struct daemon *d, const char *role, pid_t *pids, size_t max);
 

@@ -53,6 +53,15 @@ static bool has_title(pid_t pid, const char *role)
     return found;
 }
 
+pid_t daemon_pid_in_file(const struct daemon *d)
+{
+    char *text = util_read_file(d->pid_file, NULL);
+    pid_t pid = text != NULL ? (pid_t)strtol(text, NULL, 10) : 0;
+
+    free(text);
+    return pid;
+}
+
 size_t daemon_children(const struct daemon *d, const char *role, pid_t *pids, size_t max)
 {
     DIR *dir = opendir("/proc");

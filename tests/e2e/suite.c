@@ -159,6 +159,15 @@ void bench_post(struct bench *b, const char *headers, struct http_response *resp
     http_fetch(b->daemon.port, &request, response);
 }
 
+void bench_post_expect(struct bench *b, int status)
+{
+    struct http_response r;
+
+    bench_post(b, NULL, &r);
+    ck_assert_msg(r.status == status, "status %d, not %d: %s", r.status, status, http_body(&r));
+    http_response_fini(&r);
+}
+
 const char *bench_auth(const struct bench *b, const char *key)
 {
     static _Thread_local char line[256];
