@@ -20,7 +20,7 @@
 
 /* To be raised with every change of struct shared or of what a field of it means. Its size is looked at too.
  */
-#define SHARED_LAYOUT 1
+#define SHARED_LAYOUT 2
 
 #define SHARED_WORKERS_MAX 512  /* slots, old generations that still drain included */
 #define SHARED_KEYS_MAX    4096 /* distinct keys over all providers and reloads */
@@ -59,6 +59,7 @@ struct shared {
     _Atomic int32_t database_condition; /* enum database_condition */
     _Atomic int32_t database_damaged;   /* a process met SQLITE_CORRUPT or SQLITE_NOTADB: replace it */
     _Atomic int64_t database_since_ms;  /* Unix time of the last change of the condition */
+    _Atomic int64_t database_failed_ms; /* monotonic: when a process last met what the condition says */
     _Atomic uint64_t database_errors;
     _Atomic int32_t stopping;            /* a stop has begun: /readyz says 503 */
     _Atomic uint32_t serving_generation; /* the configuration generation that is in force */

@@ -341,7 +341,7 @@ static void reload(struct store *store, uint64_t generation, const struct store_
         if (code == SQLITE_OK) {
             store->version = version;
             store->read_ms = now->mono_ms;
-            store_trouble_end(&store->trouble, STORE_READING, now);
+            store_trouble_end(&store->trouble, STORE_READING);
         } else {
             fail(store, STORE_READING, code, now);
         }
@@ -440,7 +440,7 @@ static void try_writing(struct store *store, const struct store_clock *now)
         return;
     code = write_marks(store, now);
     if (code == SQLITE_OK) {
-        store_trouble_end(&store->trouble, STORE_WRITING, now);
+        store_trouble_end(&store->trouble, STORE_WRITING);
         store->retry_at = NEVER;
         store->retry_ms = RETRY_MIN_MS;
     } else {
@@ -495,7 +495,7 @@ int64_t store_flush(struct store *store, const struct store_clock *now)
     if (pending || store->trouble.failing[STORE_WRITING]) {
         try_writing(store, now);
     } else {
-        store_trouble_end(&store->trouble, STORE_WRITING, now);
+        store_trouble_end(&store->trouble, STORE_WRITING);
         store->retry_at = NEVER;
         store->retry_ms = RETRY_MIN_MS;
     }
@@ -516,7 +516,7 @@ void store_tend(struct store *store, bool settle, const struct store_clock *now)
         return;
     }
     if (!settle || atomic_load(&store->shared->database_condition) == DATABASE_OK ||
-        store->trouble.condition != DATABASE_OK || store->db == NULL || store->stale)
+        store_trouble_here(&store->trouble) || store->db == NULL || store->stale)
         return;
     if (run(store->statements[BEGIN]) == SQLITE_OK && run(store->statements[COMMIT]) == SQLITE_OK)
         store_trouble_over(&store->trouble, now);
