@@ -189,6 +189,7 @@ static void on_tick(struct loop_timer *timer)
     struct store_clock now;
     clock_now(&now);
     housekeeper_tick(admin->housekeeper, &now);
+    log_report();
     for (size_t i = 0; i < admin->listen_count; i++)
         admin->listens[i].pending = true; /* the library's own timeouts */
     (void)loop_timer_set(admin->loop, timer, loop_now(admin->loop) + HOUSEKEEPER_TICK_MS);

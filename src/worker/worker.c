@@ -79,6 +79,7 @@ static void on_beat(struct loop_timer *timer)
     int64_t beat_ms = worker->heritage->conf->watchdog_ms / 4;
     if (beat_ms > BEAT_LONGEST_MS)
         beat_ms = BEAT_LONGEST_MS;
+    log_report();
     (void)loop_timer_set(worker->loop, timer, loop_now(worker->loop) + beat_ms);
 }
 

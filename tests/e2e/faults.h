@@ -21,6 +21,7 @@ struct faults {
     _Atomic int32_t after;
     _Atomic uint32_t failed; /* how many have failed */
     char path[32];           /* set before the daemon starts */
+    char syslog[160];        /* where /dev/log is instead; "" = there */
 };
 
 /* Makes the page in this directory and the environment in which every program started from now on obeys it.
