@@ -10,6 +10,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "io/store_deadlines.h"
 #include "io/store_file.h"
 #include "io/store_schema.h"
 #include "io/store_tables.h"
@@ -87,6 +88,7 @@ struct housekeeper {
     int64_t redo_until;   /* and only up to this one: what comes later went to the new file */
     unsigned redo_rounds; /* so many ticks more */
     int64_t check_at;
+    struct store_deadlines deadlines;
     int64_t checkpoint_at;
     int64_t checkpoint_pause_ms;
     int64_t blocked_since; /* INT64_MAX = not blocked */
@@ -189,6 +191,7 @@ static int attach(struct housekeeper *hk, struct buf *reason)
         return code;
     }
     hk->tables = -1;
+    store_deadlines_forget(&hk->deadlines);
     if (store_file_identify(path, &hk->seen) < 0 || hk->seen.ino != before.ino ||
         hk->seen.dev != before.dev) {
         detach(hk);
@@ -284,8 +287,8 @@ static void redo_marks(struct housekeeper *hk, const struct store_clock *now)
         if (!shared_key_last(key->slot, &last, &marked) || marked < hk->redo_since)
             continue;
         mark.permanent = last.permanent;
-        mark.until_ms = now->mono_ms + (last.until_real_ms - now->real_ms);
-        if ((last.permanent || last.until_real_ms > now->real_ms) && key_mark(&state, &mark)) {
+        mark.until_ms = now->mono_ms + (shared_mark_until(&last, now->mono_ms, now->real_ms) - now->real_ms);
+        if ((last.permanent || mark.until_ms > now->mono_ms) && key_mark(&state, &mark)) {
             shared_key_redo(key->slot);
             any = true;
         }
@@ -510,6 +513,7 @@ void housekeeper_tick(struct housekeeper *hk, const struct store_clock *now)
     }
     store_tend(hk->options.store, code == SQLITE_OK && !store_trouble_here(&hk->trouble), now);
     store_flush(hk->options.store, now);
+    store_deadlines_tick(&hk->deadlines, hk->holds_lock ? hk->db : NULL, now);
     if (code == SQLITE_OK && hk->db != NULL)
         code = sync_keys(hk, &reason);
     if (code == SQLITE_OK && hk->db != NULL && hk->holds_lock)
@@ -563,6 +567,7 @@ struct housekeeper *housekeeper_new(const struct housekeeper_options *options)
     store_trouble_init(&hk->trouble, options->path, options->shared);
     hk->sync_due = true;
     hk->check_at = INT64_MIN;
+    store_deadlines_init(&hk->deadlines, options->providers, options->pools, options->store, options->shared);
     hk->checkpoint_at = INT64_MIN;
     hk->checkpoint_pause_ms = HOUSEKEEPER_TICK_MS;
     hk->blocked_since = INT64_MAX;

@@ -237,7 +237,7 @@ static void look_at_slots(struct store *store, const struct store_clock *now)
         key->mark_permanent = mark.permanent;
         if (mark.until_real_ms != key->mark_until) {
             key->mark_until = mark.until_real_ms;
-            key->mark_deadline = to_mono(key, mark.until_real_ms, now);
+            key->mark_deadline = to_mono(key, shared_mark_until(&mark, now->mono_ms, now->real_ms), now);
             key->mark_new = true;
         }
         /* Its process writes it; should it die before, somebody else has to. */
@@ -385,7 +385,7 @@ static int upsert(struct store *store, const struct store_key *key, const struct
     sqlite3_bind_text(stmt, 3, key->key->hint, -1, SQLITE_STATIC);
     sqlite3_bind_int64(stmt, 4, (sqlite3_int64)(key->key - key->provider->keys));
     sqlite3_bind_int64(stmt, 5, mark->permanent);
-    sqlite3_bind_int64(stmt, 6, mark->until_real_ms);
+    sqlite3_bind_int64(stmt, 6, shared_mark_until(mark, now->mono_ms, now->real_ms));
     if (mark->status != 0)
         sqlite3_bind_int64(stmt, 7, mark->status);
     else
@@ -462,6 +462,7 @@ bool store_mark(struct store *store, size_t provider, size_t index, bool permane
     if (!permanent) {
         mark.until_ms = now->mono_ms + cooldown_ms;
         shared.until_real_ms = now->real_ms + cooldown_ms;
+        shared.lead_ms = now->real_ms - now->mono_ms;
     }
     if (!key_mark(key->state, &mark))
         return false;

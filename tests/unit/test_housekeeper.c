@@ -91,6 +91,82 @@ START_TEST(test_directory_is_gone_for_a_while)
 }
 END_TEST
 
+static long long row_until(const char *id)
+{
+    char sql[128];
+
+    snprintf(sql, sizeof(sql), "SELECT cooldown_until FROM key_state WHERE key_id = '%s'", id);
+    return fx_number(sql);
+}
+
+/* Whoever reads the rows after a jump, and knows nothing else, reads what the workers know. */
+START_TEST(test_wall_clock_jumps)
+{
+    static const int64_t jumps[] = {-86400000, -3600000, 3600000, 86400000};
+    struct fx_process late;
+
+    ck_assert(store_mark(worker.store, ALPHA, 0, false, 5000, 429, &fx_now));
+    ck_assert(store_mark(worker.store, ALPHA, 1, false, 60000, 429, &fx_now));
+    ck_assert(store_mark(worker.store, ALPHA, 2, true, 0, 401, &fx_now));
+    tick();
+    fx_pass(9750); /* the first is over */
+    tick();
+    fx_now.real_ms += jumps[_i];
+    tick();
+    ck_assert_int_eq(row_until("00000000000000a1"), fx_now.real_ms + 60000 - 10500);
+    ck_assert_int_le(row_until("00000000000000a0"), fx_now.real_ms);
+    ck_assert_int_eq(fx_logged("the wall clock was set"), 1);
+    fx_process_init(&late);
+    ck_assert_int_eq(fx_status(&late, ALPHA, 0), KEY_VALID);
+    ck_assert_int_eq(fx_left(&late, ALPHA, 1), 60000 - 10500);
+    ck_assert_int_eq(fx_status(&late, ALPHA, 2), KEY_PERMANENT);
+    ck_assert_int_eq(fx_left(&worker, ALPHA, 1), 60000 - 10500);
+    fx_process_fini(&late);
+    /* A new mark after the jump holds as long as it says. */
+    ck_assert(store_mark(worker.store, ALPHA, 0, false, 7000, 429, &fx_now));
+    tick();
+    ck_assert_int_eq(row_until("00000000000000a0"), fx_now.real_ms - HOUSEKEEPER_TICK_MS + 7000);
+    ck_assert_int_eq(fx_logged("the wall clock was set"), 1);
+}
+END_TEST
+
+START_TEST(test_jump_while_busy)
+{
+    struct fx_locker locker;
+
+    ck_assert(store_mark(worker.store, ALPHA, 1, false, 60000, 429, &fx_now));
+    tick();
+    fx_lock(&locker);
+    /* Not written before the jump. */
+    ck_assert(store_mark(worker.store, ALPHA, 2, false, 60000, 429, &fx_now));
+    fx_now.real_ms -= 86400000;
+    tick();
+    ck_assert_int_gt(row_until("00000000000000a1"), fx_now.real_ms + 86000000);
+    fx_unlock(&locker);
+    tick();
+    store_flush(worker.store, &fx_now);
+    ck_assert_int_eq(row_until("00000000000000a1"), fx_now.real_ms + 60000 - 3 * HOUSEKEEPER_TICK_MS);
+    ck_assert_int_eq(row_until("00000000000000a2"), fx_now.real_ms + 60000 - 2 * HOUSEKEEPER_TICK_MS);
+    ck_assert_int_eq(fx_left(&worker, ALPHA, 2), 60000 - 2 * HOUSEKEEPER_TICK_MS);
+}
+END_TEST
+
+/* Written years ahead by an operator, or by a clock that was wrong. */
+START_TEST(test_far_deadline)
+{
+    tick();
+    fx_sql("UPDATE key_state SET cooldown_until = 9000000000000 WHERE key_id = '00000000000000a1'");
+    ck_assert_int_eq(fx_left(&worker, ALPHA, 1), MAX_COOLDOWN);
+    tick();
+    ck_assert_int_eq(row_until("00000000000000a1"), fx_now.real_ms + MAX_COOLDOWN);
+    /* A shorter one is his to choose. */
+    fx_sql("UPDATE key_state SET cooldown_until = cooldown_until - 30000 WHERE key_id = '00000000000000a1'");
+    tick();
+    ck_assert_int_eq(row_until("00000000000000a1"),
+                     fx_now.real_ms - HOUSEKEEPER_TICK_MS + MAX_COOLDOWN - 30000);
+}
+END_TEST
+
 START_TEST(test_marks_of_dead_processes)
 {
     tick();
@@ -226,6 +302,9 @@ int main(void)
     tcase_add_test(tcase, test_checkpoint);
     tcase_add_test(tcase, test_reader_stands_in_the_way);
     tcase_add_test(tcase, test_directory_is_gone_for_a_while);
+    tcase_add_loop_test(tcase, test_wall_clock_jumps, 0, 4);
+    tcase_add_test(tcase, test_jump_while_busy);
+    tcase_add_test(tcase, test_far_deadline);
     tcase_add_test(tcase, test_marks_of_dead_processes);
     tcase_add_test(tcase, test_sync_is_repeated);
     tcase_add_test(tcase, test_another_daemon_keeps_the_file);
