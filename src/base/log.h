@@ -8,7 +8,8 @@
  * bytes is cut and ends in "...".
  *
  * Writing never waits: what a full pipe, socket or disk does not take is dropped and counted, and "N log
- * lines were dropped" follows once there is room again: before the next line, or when log_report() is called. SIGPIPE must be ignored. errno is kept.
+ * lines were dropped" follows once there is room again: before the next line, or when log_report() is called.
+ * SIGPIPE must be ignored. errno is kept.
  */
 #ifndef CLAVIGER_BASE_LOG_H
 #define CLAVIGER_BASE_LOG_H
