@@ -94,7 +94,8 @@ char **title_init(int argc, char **argv)
         area = argv[0];
         area_len = (size_t)(end - area);
         secret_wipe(args_end, (size_t)(end - args_end));
-        move_program_name(args[0]);
+        if (args[0])
+            move_program_name(args[0]);
     }
     argv_copy = args;
     environ_strings = env;

@@ -525,6 +525,10 @@ void housekeeper_tick(struct housekeeper *hk, const struct store_clock *now)
             hk->options.path, hk->options.path);
         code = SQLITE_CANTOPEN;
     }
+    /* All connections of a process share one descriptor of -shm. Was it opened when only reading was allowed,
+     * nothing here can write as long as one of them is open. */
+    if (code != SQLITE_OK && !store_schema_is_busy(code))
+        store_let_go(hk->options.store);
     if (code == SQLITE_OK)
         store_trouble_end(&hk->trouble, STORE_KEEPING);
     else

@@ -523,6 +523,13 @@ void store_tend(struct store *store, bool settle, const struct store_clock *now)
         store_trouble_over(&store->trouble, now);
 }
 
+void store_let_go(struct store *store)
+{
+    close_database(store);
+    store->stale = true;
+    store->retry_at = INT64_MIN;
+}
+
 int64_t store_read_ms(const struct store *store)
 {
     return store->read_ms;
