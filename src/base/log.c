@@ -414,17 +414,24 @@ static void syslog_message(enum log_level level, const char *message)
     }
 }
 
+static void syslog_report(void)
+{
+    char text[64];
+
+    if (self.dropped == 0)
+        return;
+    dropped_text(text, sizeof(text));
+    syslog_message(LOG_LEVEL_WARNING, text);
+    if (syslog_send())
+        self.dropped = 0;
+}
+
 static void syslog_finish(void)
 {
-    if (!syslog_send()) {
+    if (syslog_send())
+        syslog_report();
+    else
         drop(1);
-    } else if (self.dropped > 0) {
-        char text[64];
-        dropped_text(text, sizeof(text));
-        syslog_message(LOG_LEVEL_WARNING, text);
-        if (syslog_send())
-            self.dropped = 0;
-    }
 }
 
 /* Of the daemon only: who waits knows that the master speaks. */
@@ -538,5 +545,16 @@ void log_raw(const char *lines, unsigned long len)
         lines += n;
         len -= n;
     }
+    errno = saved;
+}
+
+void log_report(void)
+{
+    int saved = errno;
+
+    if (self.sink.target == TARGET_SYSLOG)
+        syslog_report();
+    else
+        (void)catch_up();
     errno = saved;
 }

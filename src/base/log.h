@@ -8,7 +8,8 @@
  * bytes is cut and ends in "...".
  *
  * Writing never waits: what a full pipe, socket or disk does not take is dropped and counted, and "N log
- * lines were dropped" follows once there is room again. SIGPIPE must be ignored. errno is kept.
+ * lines were dropped" follows once there is room again: before the next line, or when log_report() is called.
+ * SIGPIPE must be ignored. errno is kept.
  */
 #ifndef CLAVIGER_BASE_LOG_H
 #define CLAVIGER_BASE_LOG_H
@@ -73,6 +74,9 @@ void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Writes whole lines (len bytes that end with a newline) to the target as they are; the request log's way.
  * syslog gets them a line a message. */
 void log_raw(const char *lines, unsigned long len);
+
+/* For loops, now and then: says how many lines were dropped when nothing else is to be said. */
+void log_report(void);
 
 /* Where the system's log daemon listens, "/dev/log"; tests point it at a socket of their own. */
 extern const char *log_syslog_path;

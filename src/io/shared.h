@@ -53,6 +53,7 @@ struct shared_key {
     _Atomic uint64_t id; /* hash of provider and key_id; 0 = free */
     _Atomic uint64_t word;
     _Atomic int64_t marked_ms; /* monotonic: when the newest mark was made */
+    _Atomic int64_t lead_ms;   /* of the newest mark, see struct shared_mark */
 };
 
 enum database_condition { DATABASE_OK, DATABASE_BUSY, DATABASE_FAILING };
@@ -65,6 +66,7 @@ struct shared {
     _Atomic int32_t database_condition; /* enum database_condition */
     _Atomic int32_t database_damaged;   /* a process met SQLITE_CORRUPT or SQLITE_NOTADB: replace it */
     _Atomic int64_t database_since_ms;  /* Unix time of the last change of the condition */
+    _Atomic int64_t database_failed_ms; /* monotonic: when a process last met what the condition says */
     _Atomic uint64_t database_errors;
     _Atomic int32_t stopping;            /* a stop has begun: /readyz says 503 */
     _Atomic uint32_t serving_generation; /* the configuration generation that is in force */
@@ -97,7 +99,11 @@ struct shared_mark {
     bool permanent;
     int64_t until_real_ms;
     int status;
+    int64_t lead_ms; /* the wall clock's lead over the monotonic one when it was made; 0 = not known */
 };
+
+/* The mark's deadline in the Unix time of now, whatever the wall clock did since it was made. 0 stays 0. */
+int64_t shared_mark_until(const struct shared_mark *mark, int64_t now_mono_ms, int64_t now_real_ms);
 
 /* Merges a mark into the slot and makes it dirty: into a dirty one as key_mark() would, into a clean one as
  * new. */

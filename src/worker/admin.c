@@ -85,6 +85,7 @@ static void on_tick(struct loop_timer *timer)
         admin->record_ms = now.mono_ms + RECORD_MS;
         history_record(&admin->heritage->shared->history, &admin->heritage->shared->metrics, now.real_ms);
     }
+    log_report();
     for (size_t i = 0; i < admin->listen_count; i++)
         admin->listens[i].pending = true; /* the library's own timeouts */
     (void)loop_timer_set(admin->loop, timer, loop_now(admin->loop) + HOUSEKEEPER_TICK_MS);

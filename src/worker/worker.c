@@ -99,6 +99,7 @@ static void on_beat(struct loop_timer *timer)
                           memory_order_relaxed);
     if (beat_ms > BEAT_LONGEST_MS)
         beat_ms = BEAT_LONGEST_MS;
+    log_report();
     (void)loop_timer_set(worker->loop, timer, loop_now(worker->loop) + beat_ms);
 }
 

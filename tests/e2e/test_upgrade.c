@@ -1,11 +1,10 @@
 /*
  * test_upgrade: SIGUSR2. A new binary takes over and nobody outside notices.
  */
+#include "e2e/load.h"
 #include "e2e/upgrading.h"
 
-#include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,79 +13,21 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define LOADERS 6
-
-struct load {
-    const struct bench *bench;
-    atomic_uint done;
-    atomic_uint failed;
-    atomic_bool stop;
-};
-
-/* One request after the other, each on a new connection. */
-static void *load_main(void *arg)
-{
-    struct load *load = arg;
-    const struct http_request request = {.target = SUITE_APIS[0].target, .body = "{\"steady\":\"load\"}"};
-
-    while (!atomic_load(&load->stop)) {
-        struct http_response r = {0};
-        struct http_client client;
-        bool ok = false;
-
-        if (http_try_connect(&client, load->bench->daemon.port) == 0) {
-            http_write_request(&client, &request);
-            http_read(&client, &r);
-            ok = r.clean && r.status == 200;
-            http_response_fini(&r);
-            http_close(&client);
-        }
-        atomic_fetch_add(ok ? &load->done : &load->failed, 1);
-    }
-    return NULL;
-}
-
-struct load_wait {
-    struct load *load;
-    unsigned count;
-};
-
-static bool has_done(void *arg)
-{
-    const struct load_wait *w = arg;
-
-    return atomic_load(&w->load->done) >= w->count || atomic_load(&w->load->failed) > 0;
-}
-
-static void await_load(struct load *load, unsigned more)
-{
-    struct load_wait w = {.load = load, .count = atomic_load(&load->done) + more};
-
-    ck_assert_msg(util_wait(has_done, &w, 60000), "the load does not come through");
-    ck_assert_msg(atomic_load(&load->failed) == 0, "%u of %u requests were lost", atomic_load(&load->failed),
-                  atomic_load(&load->done));
-}
-
 /* A steady load of new connections over two upgrades loses nothing. */
 START_TEST(under_load)
 {
+    static struct load load;
     struct bench b;
-    struct load load = {.bench = &b};
-    pthread_t threads[LOADERS];
 
     upgrading_open(&b, 2);
-    for (size_t i = 0; i < LOADERS; i++)
-        ck_assert_int_eq(pthread_create(&threads[i], NULL, load_main, &load), 0);
-    await_load(&load, 500);
+    load_begin(&load, &b);
+    load_await(&load, 500, 0);
     for (int i = 0; i < 2; i++) {
         upgrading_put_good();
         upgrading_do(&b);
-        await_load(&load, 500);
+        load_await(&load, 500, 0);
     }
-    atomic_store(&load.stop, true);
-    for (size_t i = 0; i < LOADERS; i++)
-        pthread_join(threads[i], NULL);
-    await_load(&load, 0);
+    load_end(&load, 0);
     ck_assert_uint_ge(atomic_load(&load.done), 1500);
     printf("upgrade under load: %u requests, %u lost\n", atomic_load(&load.done), atomic_load(&load.failed));
     bench_close(&b);

@@ -5,6 +5,7 @@
 #include "e2e/util.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -254,6 +255,43 @@ long util_rss_kib(pid_t pid)
         kib = strtol(line + strlen("VmRSS:"), NULL, 10);
     free(text);
     return kib;
+}
+
+int util_open_fds(pid_t pid)
+{
+    char path[64];
+    DIR *dir;
+    int n = 0;
+
+    snprintf(path, sizeof(path), "/proc/%ld/fd", (long)pid);
+    dir = opendir(path);
+    if (dir == NULL)
+        return -1;
+    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
+        n += entry->d_name[0] != '.';
+    closedir(dir);
+    return n;
+}
+
+long util_cpu_ticks(pid_t pid)
+{
+    char path[64];
+    char *text;
+    char *p;
+    long ticks = -1;
+
+    snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid);
+    text = util_read_file(path, NULL);
+    p = text != NULL ? strrchr(text, ')') : NULL;
+    /* Behind the name, utime and stime are the 12th and 13th field (proc(5)). */
+    for (int i = 0; p != NULL && i < 12; i++)
+        p = strchr(p + 1, ' ');
+    if (p != NULL) {
+        ticks = strtol(p, &p, 10);
+        ticks += strtol(p, NULL, 10);
+    }
+    free(text);
+    return ticks;
 }
 
 int util_compare_i64(const void *a, const void *b)

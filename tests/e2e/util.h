@@ -53,6 +53,12 @@ void util_remove_tree(const char *path);
 /* Resident memory of a process in KiB, -1 when it is gone. */
 long util_rss_kib(pid_t pid);
 
+/* Its open descriptors, -1 when it is gone or another user's. */
+int util_open_fds(pid_t pid);
+
+/* Processor time that it took so far, in ticks (sysconf(_SC_CLK_TCK) a second), -1 when it is gone. */
+long util_cpu_ticks(pid_t pid);
+
 int util_compare_i64(const void *a, const void *b);
 
 #endif
