@@ -8,13 +8,16 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define STATUS_TIMEOUT_S 10
 #define RELOAD_TIMEOUT_S 60
+
+#define INTERVAL_MS       1000
+#define INTERVAL_LEAST_MS 100
+#define INTERVAL_MOST_MS  (24 * 3600 * 1000)
 
 static const char USAGE[] = "usage: clavigerctl [-c FILE] [--json] COMMAND [ARGUMENT ...]\n"
                             "       clavigerctl -h | -V\n";
@@ -27,121 +30,32 @@ static const char HELP[] =
     "  enable PROVIDER KEY    bring it back\n"
     "  reload                 read the configuration again; returns when it serves\n"
     "  stop                   end the daemon when requests in flight are done; returns then\n"
+    "  token NAME             make a client's token and the line for the file of clients\n"
     "KEY is a position, a key_id or a hint that names one key.\n"
     "  -c, --config FILE      read FILE instead of " SYSCONFDIR "/claviger/claviger.conf\n"
     "      --json             print JSON\n"
+    "      --watch            with keys: show them again and again\n"
+    "      --interval SECONDS how often --watch does, 1 unless told otherwise\n"
     "  -V, --version          print the version\n"
     "  -h, --help             print this\n"
     "Exit status: 0 done, 1 failed, 2 wrong usage, 3 clavigerd is not running.\n"
     "See clavigerctl(8).\n";
-
-struct call {
-    const struct conf *conf;
-    bool json;
-    const char *provider; /* NULL = not given */
-    const char *key;      /* NULL = not given */
-};
-
-static int complain(const struct buf *reason)
-{
-    fprintf(stderr, "clavigerctl: %s\n", reason->data && !reason->failed ? reason->data : "out of memory");
-    return CTL_FAILED;
-}
-
-static int print(const struct buf *text)
-{
-    if (text->failed)
-        return complain(text);
-    if (text->len > 0 && (fwrite(text->data, 1, text->len, stdout) != text->len || fflush(stdout) != 0)) {
-        fprintf(stderr, "clavigerctl: cannot write: %s\n", strerror(errno));
-        return CTL_FAILED;
-    }
-    return CTL_DONE;
-}
-
-static bool has_provider(const struct conf *conf, const char *name)
-{
-    for (size_t i = 0; i < conf->providers.count; i++) {
-        if (strcmp(conf->providers.items[i].name, name) == 0)
-            return true;
-    }
-    return false;
-}
-
-static void put_keys(const struct store_rows *rows, struct buf *out)
-{
-    static const struct table_column COLUMNS[] = {{"provider", false},    {"position", true},
-                                                  {"hint", false},        {"state", false},
-                                                  {"seconds left", true}, {"status", true},
-                                                  {"reason", false},      {"failures", true},
-                                                  {"updated", false},     {"key_id", false}};
-    struct table table;
-    table_init(&table, COLUMNS, sizeof(COLUMNS) / sizeof(COLUMNS[0]));
-    for (size_t i = 0; i < rows->count; i++) {
-        const struct store_row *row = &rows->items[i];
-        bool temporary = strcmp(row->state, "temporary") == 0;
-        table_cell(&table, "%s", row->provider);
-        table_cell(&table, "%" PRId64, row->position);
-        table_cell(&table, "%s", row->hint);
-        table_cell(&table, "%s", row->state);
-        if (temporary)
-            table_cell(&table, "%" PRId64, row->seconds_left);
-        else
-            table_cell(&table, "-");
-        if (row->status != 0)
-            table_cell(&table, "%" PRId64, row->status);
-        else
-            table_cell(&table, "-");
-        table_cell(&table, "%s", row->reason);
-        table_cell(&table, "%" PRId64, row->failures);
-        table_cell(&table, "%s", row->updated);
-        table_cell(&table, "%s", row->key_id);
-    }
-    table_print(&table, "", out);
-    table_fini(&table);
-}
-
-static int run_keys(const struct call *call)
-{
-    struct store_rows rows = {0};
-    struct buf out = {0};
-    int status = CTL_FAILED;
-    if (store_edit_list(call->conf->state_db, call->provider, &rows, &out) < 0) {
-        complain(&out);
-    } else if (call->provider && rows.count == 0 && !has_provider(call->conf, call->provider)) {
-        buf_printf(&out, "there is no provider %s in the configuration", call->provider);
-        complain(&out);
-    } else {
-        if (call->json) {
-            store_rows_json(&rows, &out);
-            buf_putc(&out, '\n');
-        } else {
-            put_keys(&rows, &out);
-            if (rows.count == 0)
-                buf_puts(&out, "no keys\n");
-        }
-        status = print(&out);
-    }
-    buf_fini(&out);
-    store_rows_fini(&rows);
-    return status;
-}
 
 static int run_edit(const struct call *call, enum store_edit_action action, const char *done)
 {
     struct buf out = {0};
     int changed = 0;
     int status;
-    if (store_edit_apply(call->conf->state_db, action, call->provider, call->key, clock_real_ms(), &changed,
-                         &out) < 0) {
-        status = complain(&out);
+    if (store_edit_apply(call->conf->state_db, action, call->arguments[0], call->arguments[1],
+                         clock_real_ms(), &changed, &out) < 0) {
+        status = clavigerctl_fail(call, CTL_FAILED, &out);
     } else {
         if (call->json)
-            buf_printf(&out, "{\"changed\":%d}\n", changed);
+            buf_printf(&out, "{\"ok\":true,\"changed\":%d}\n", changed);
         else
-            buf_printf(&out, "%d key%s of provider %s %s\n", changed, changed == 1 ? "" : "s", call->provider,
-                       done);
-        status = print(&out);
+            buf_printf(&out, "%d key%s of provider %s %s\n", changed, changed == 1 ? "" : "s",
+                       call->arguments[0], done);
+        status = clavigerctl_print(call, &out);
     }
     buf_fini(&out);
     return status;
@@ -170,23 +84,27 @@ static int run_status(const struct call *call)
     struct buf out = {0};
     enum ask_result asked = clavigerctl_ask(call->conf->control, "status", STATUS_TIMEOUT_S, &answer);
     bool listed = store_edit_list(call->conf->state_db, NULL, &rows, &database_error) == 0;
+    bool unknown = asked == ASK_FAILED || asked == ASK_REFUSED;
     struct status_view view = {
         .conf = call->conf,
         .answer = asked == ASK_OK ? (answer.data ? answer.data : "") : NULL,
+        .daemon_error = unknown ? (answer.data ? answer.data : "out of memory") : NULL,
         .rows = listed ? &rows : NULL,
         .database_error = database_error.data ? database_error.data : "the database cannot be read",
     };
-    int status = CTL_FAILED;
-    if (asked == ASK_FAILED || asked == ASK_REFUSED) {
-        complain(&answer);
-    } else if ((call->json ? clavigerctl_status_json(&view, &out) : clavigerctl_status_text(&view, &out)) <
-               0) {
+    int status;
+    if ((call->json ? clavigerctl_status_json(&view, &out) : clavigerctl_status_text(&view, &out)) < 0) {
+        buf_clear(&out);
         buf_puts(&out, "clavigerd's answer cannot be understood; is it of another version?");
-        complain(&out);
+        status = clavigerctl_fail(call, CTL_FAILED, &out);
     } else {
-        status = print(&out);
+        status = clavigerctl_print(call, &out);
         if (status == CTL_DONE && asked == ASK_NOT_RUNNING)
             status = CTL_NOT_RUNNING;
+        if (unknown) {
+            fprintf(stderr, "clavigerctl: %s\n", view.daemon_error);
+            status = CTL_FAILED;
+        }
     }
     store_rows_fini(&rows);
     buf_fini(&answer);
@@ -203,13 +121,12 @@ static int run_request(const struct call *call, const char *request, int timeout
     int status;
     if (asked == ASK_OK) {
         buf_puts(&out, call->json ? "{\"ok\":true}\n" : done);
-        status = print(&out);
+        status = clavigerctl_print(call, &out);
     } else {
         if (asked == ASK_REFUSED)
             buf_printf(&out, "%s refused: ", request);
         buf_append(&out, answer.data, answer.len);
-        complain(&out);
-        status = asked == ASK_NOT_RUNNING ? CTL_NOT_RUNNING : CTL_FAILED;
+        status = clavigerctl_fail(call, asked == ASK_NOT_RUNNING ? CTL_NOT_RUNNING : CTL_FAILED, &out);
     }
     buf_fini(&answer);
     buf_fini(&out);
@@ -231,12 +148,13 @@ static const struct command {
     int (*run)(const struct call *call);
     int least; /* arguments */
     int most;
-    enum { TAKES_NO_ERROR, TELLS_ERRORS, LEAVES_ERRORS } mood; /* about a configuration that has errors */
+    /* about a configuration that has errors; NEEDS_NONE: none is read */
+    enum { TAKES_NO_ERROR, TELLS_ERRORS, LEAVES_ERRORS, NEEDS_NONE } mood;
 } COMMANDS[] = {
-    {"status", run_status, 0, 0, TELLS_ERRORS},   {"keys", run_keys, 0, 1, TAKES_NO_ERROR},
+    {"status", run_status, 0, 0, TELLS_ERRORS},   {"keys", clavigerctl_keys, 0, 1, TAKES_NO_ERROR},
     {"reset", run_reset, 1, 2, TAKES_NO_ERROR},   {"disable", run_disable, 2, 2, TAKES_NO_ERROR},
     {"enable", run_enable, 2, 2, TAKES_NO_ERROR}, {"reload", run_reload, 0, 0, LEAVES_ERRORS},
-    {"stop", run_stop, 0, 0, LEAVES_ERRORS},
+    {"stop", run_stop, 0, 0, LEAVES_ERRORS},      {"token", clavigerctl_token, 1, 1, NEEDS_NONE},
 };
 
 static const struct command *find_command(const char *name)
@@ -251,40 +169,58 @@ static const struct command *find_command(const char *name)
 static int run(const char *file, struct call *call, const struct command *command)
 {
     struct buf errors = {0};
+    if (command->mood == NEEDS_NONE)
+        return command->run(call);
     struct conf *conf = conf_load_paths(file ? file : conf_default_file(), &errors);
     int status = CTL_FAILED;
     /* A reload is refused by the master in the same words; to ask and to stop it must be possible all the
      * same. */
-    if (!conf || (errors.len > 0 && command->mood != LEAVES_ERRORS))
-        fputs(errors.data && !errors.failed ? errors.data : "clavigerctl: out of memory\n", stderr);
     if (conf && (errors.len == 0 || command->mood != TAKES_NO_ERROR)) {
+        if (errors.len > 0 && command->mood == TELLS_ERRORS)
+            fputs(errors.failed ? "clavigerctl: out of memory\n" : errors.data, stderr);
         call->conf = conf;
         status = command->run(call);
+    } else {
+        status = clavigerctl_fail(call, CTL_FAILED, &errors);
     }
     conf_free(&conf);
     buf_fini(&errors);
     return status;
 }
 
-int main(int argc, char **argv)
+struct options {
+    const char *file;     /* NULL = the default */
+    const char *interval; /* as written; NULL = not given */
+    struct call call;
+    bool wrong; /* getopt has said why */
+};
+
+/* -1 = go on, otherwise the exit status. */
+static int parse_options(int argc, char **argv, struct options *options)
 {
     static const struct option OPTIONS[] = {
         {"config", required_argument, NULL, 'c'},
         {"json", no_argument, NULL, 'j'},
+        {"watch", no_argument, NULL, 'w'},
+        {"interval", required_argument, NULL, 'i'},
         {"version", no_argument, NULL, 'V'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
-    const char *file = NULL;
-    struct call call = {0};
     int option;
     while ((option = getopt_long(argc, argv, "c:Vh", OPTIONS, NULL)) != -1) {
         switch (option) {
         case 'c':
-            file = optarg;
+            options->file = optarg;
             break;
         case 'j':
-            call.json = true;
+            options->call.json = true;
+            break;
+        case 'w':
+            options->call.watch = true;
+            break;
+        case 'i':
+            options->interval = optarg;
             break;
         case 'V':
             printf("clavigerctl/%s\n", PACKAGE_VERSION);
@@ -293,22 +229,68 @@ int main(int argc, char **argv)
             printf("%s%s", USAGE, HELP);
             return CTL_DONE;
         default:
-            fputs(USAGE, stderr);
-            return CTL_USAGE;
+            options->wrong = true; /* what follows may still say --json */
+            break;
         }
     }
-    const struct command *command = optind < argc ? find_command(argv[optind]) : NULL;
-    int arguments = argc - optind - 1;
-    if (!command || arguments < command->least || arguments > command->most) {
-        if (optind < argc && !command)
-            fprintf(stderr, "clavigerctl: there is no command %s\n", argv[optind]);
-        else if (command)
-            fprintf(stderr, "clavigerctl: %s takes %s arguments\n", command->name,
-                    arguments < command->least ? "more" : "fewer");
+    return -1;
+}
+
+/* false when it is no number of seconds that makes sense. */
+static bool parse_interval(struct options *options)
+{
+    char *end = NULL;
+    options->call.interval_ms = INTERVAL_MS;
+    if (!options->interval)
+        return true;
+    double ms = strtod(options->interval, &end) * 1000;
+    if (end == options->interval || *end != '\0' || !(ms >= INTERVAL_LEAST_MS) || !(ms <= INTERVAL_MOST_MS))
+        return false;
+    options->call.interval_ms = (int64_t)ms;
+    return true;
+}
+
+/* What is wrong with the command line, in *reason; nothing = it is fine. */
+static void check_usage(struct options *options, const char *name, const struct command *command,
+                        int arguments, struct buf *reason)
+{
+    bool keys = command && strcmp(command->name, "keys") == 0;
+    if (options->wrong)
+        buf_puts(reason, "wrong usage");
+    else if (!name)
+        buf_puts(reason, "a command is missing");
+    else if (!command)
+        buf_printf(reason, "there is no command %s", name);
+    else if (arguments < command->least || arguments > command->most)
+        buf_printf(reason, "%s takes %s arguments", command->name,
+                   arguments < command->least ? "more" : "fewer");
+    else if (options->call.watch && !keys)
+        buf_puts(reason, "--watch is for keys");
+    else if (options->interval && !options->call.watch)
+        buf_puts(reason, "--interval is for keys --watch");
+    else if (!parse_interval(options))
+        buf_puts(reason, "--interval takes seconds, from 0.1 to 86400");
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = {0};
+    struct buf reason = {0};
+    int status = parse_options(argc, argv, &options);
+    if (status >= 0)
+        return status;
+    const char *name = optind < argc ? argv[optind] : NULL;
+    const struct command *command = name ? find_command(name) : NULL;
+    int arguments = name ? argc - optind - 1 : 0;
+    check_usage(&options, name, command, arguments, &reason);
+    if (!command || reason.len > 0 || reason.failed) {
+        status = clavigerctl_fail(&options.call, CTL_USAGE, &reason);
         fputs(USAGE, stderr);
-        return CTL_USAGE;
+    } else {
+        for (int i = 0; i < arguments && i < CTL_ARGUMENTS; i++)
+            options.call.arguments[i] = argv[optind + 1 + i];
+        status = run(options.file, &options.call, command);
     }
-    call.provider = arguments > 0 ? argv[optind + 1] : NULL;
-    call.key = arguments > 1 ? argv[optind + 2] : NULL;
-    return run(file, &call, command);
+    buf_fini(&reason);
+    return status;
 }

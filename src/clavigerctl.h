@@ -1,5 +1,6 @@
 /*
- * clavigerctl: what its files share: exit statuses, the question to a running master, and what people see.
+ * clavigerctl: what its files share: exit statuses, a command's arguments, the question to a running master,
+ * and what people see.
  */
 #ifndef CLAVIGER_CLAVIGERCTL_H
 #define CLAVIGER_CLAVIGERCTL_H
@@ -10,8 +11,34 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum { CTL_DONE = 0, CTL_FAILED = 1, CTL_USAGE = 2, CTL_NOT_RUNNING = 3 };
+
+#define CTL_ARGUMENTS 2
+
+/* What a command is called with. */
+struct call {
+    const struct conf *conf;
+    bool json;
+    bool watch;
+    int64_t interval_ms;                  /* of watch */
+    const char *arguments[CTL_ARGUMENTS]; /* behind the command's name; NULL = not given */
+};
+
+/* clavigerctl_print.c */
+
+/* Writes the text to standard output. CTL_DONE, or CTL_FAILED, which was told then. */
+int clavigerctl_print(const struct call *call, const struct buf *text);
+
+/* Tells why a command failed: on standard error, and with --json as an object on standard output too.
+ * Returns `status`. */
+int clavigerctl_fail(const struct call *call, int status, const struct buf *reason);
+
+/* clavigerctl_keys.c */
+
+/* The command `keys`, once or again and again. */
+int clavigerctl_keys(const struct call *call);
 
 /* clavigerctl_ask.c */
 
@@ -29,18 +56,55 @@ enum ask_result {
  */
 enum ask_result clavigerctl_ask(const char *path, const char *request, int timeout_s, struct buf *answer);
 
+/* clavigerctl_terminal.c */
+
+/* The window of standard output; zeros when that is no terminal, or one that does not know its size. */
+struct terminal_size {
+    unsigned columns;
+    unsigned rows;
+};
+
+struct terminal_size terminal_size(void);
+
+/* Whether standard output is a terminal that shows colours, and NO_COLOR is not set. */
+bool terminal_has_colours(void);
+
+/* Takes the whole window for what is drawn next: nothing is wrapped, no cursor, no echo of what is typed.
+ * Between the two calls every signal that could end the program must be blocked. */
+void terminal_enter(void);
+void terminal_leave(void);
+
+/* Shows the text from the first line on in place of what was there; what does not fit below is left out, and
+ * said so. */
+void terminal_draw(const struct buf *text);
+
+/* clavigerctl_watch.c */
+
+/* Shows what `compose` makes, again and again until SIGINT, SIGTERM or the like, or q: in place on a
+ * terminal, else one below the other. compose returns -1 when its text says what is wrong. An exit status. */
+int clavigerctl_watch(const struct call *call,
+                      int (*compose)(const struct call *call, unsigned width, struct buf *text));
+
 /* clavigerctl_table.c */
 
 struct table_column {
     const char *title;
-    bool right; /* numbers */
+    bool right;    /* numbers */
+    unsigned rank; /* 0 = always shown; in a narrow window the highest ones go first */
+};
+
+enum table_style { TABLE_PLAIN, TABLE_GOOD, TABLE_WARNING, TABLE_BAD };
+
+struct table_cell {
+    char *text; /* owned */
+    enum table_style style;
 };
 
 /* Rows of text cells, printed in aligned columns. */
 struct table {
     const struct table_column *columns;
     size_t column_count;
-    char **cells; /* owned; row by row */
+    struct table_cell *cells; /* owned; row by row */
     size_t cell_count;
     size_t cell_cap;
     bool failed; /* out of memory */
@@ -49,24 +113,35 @@ struct table {
 void table_init(struct table *table, const struct table_column *columns, size_t column_count);
 void table_fini(struct table *table);
 
-/* Adds the next cell; "" shows as "-". */
-void table_cell(struct table *table, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Adds the next cell; "" shows as "-", control bytes as \xHH. */
+void table_cell(struct table *table, enum table_style style, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
-/* Titles and rows, a line each behind `indent`. Without rows nothing. */
-void table_print(const struct table *table, const char *indent, struct buf *out);
+/*
+ * Titles and rows, a line each. Without rows nothing. Wider than `width` (0 = no limit), columns are left out
+ * by their rank, and after them the first column is shortened. Styles show as colours, or not at all.
+ */
+void table_print(const struct table *table, unsigned width, bool colours, struct buf *out);
 
 /* clavigerctl_status.c */
 
-/* The status for people or as JSON. `answer` is the master's JSON (NULL = it does not run), rows are the keys
- * (NULL = the database cannot be read, why is in database_error). 0, or -1 when the answer is no JSON. */
+/* The status for people or as JSON. `answer` is the master's JSON; NULL = there is none: it does not run, or
+ * daemon_error says why it could not be asked. rows are the keys (NULL = the database cannot be read, why is
+ * in database_error). 0, or -1 when the answer is no JSON. */
 struct status_view {
     const struct conf *conf;
     const char *answer;
+    const char *daemon_error;
     const struct store_rows *rows;
     const char *database_error;
 };
 
 int clavigerctl_status_text(const struct status_view *view, struct buf *out);
 int clavigerctl_status_json(const struct status_view *view, struct buf *out);
+
+/* clavigerctl_token.c */
+
+/* The command `token`: prints a new token for a client of that name, and its line for the file of clients. */
+int clavigerctl_token(const struct call *call);
 
 #endif

@@ -91,26 +91,27 @@ static void put_list(struct buf *out, const char *title, const json_t *list)
 
 static void put_workers(struct buf *out, const json_t *workers)
 {
-    static const struct table_column COLUMNS[] = {{"worker", true},     {"pid", true}, {"phase", false},
-                                                  {"generation", true}, {"up", true},  {"connections", true},
-                                                  {"requests", true}};
+    static const struct table_column COLUMNS[] = {{"worker", true, 0},  {"pid", true, 0},
+                                                  {"phase", false, 0},  {"generation", true, 2},
+                                                  {"up", true, 3},      {"connections", true, 1},
+                                                  {"requests", true, 1}};
     struct table table;
     table_init(&table, COLUMNS, COUNT(COLUMNS));
     for (size_t i = 0; i < json_array_size(workers); i++) {
         const json_t *worker = json_array_get(workers, i);
         struct buf up = {0};
         put_duration(&up, get_number(worker, "uptime_s"));
-        table_cell(&table, "%lld", get_number(worker, "number"));
-        table_cell(&table, "%lld", get_number(worker, "pid"));
-        table_cell(&table, "%s", get_text(worker, "phase"));
-        table_cell(&table, "%lld", get_number(worker, "generation"));
-        table_cell(&table, "%s", up.data ? up.data : "");
-        table_cell(&table, "%lld", get_number(worker, "connections"));
-        table_cell(&table, "%lld", get_number(worker, "requests"));
+        table_cell(&table, TABLE_PLAIN, "%lld", get_number(worker, "number"));
+        table_cell(&table, TABLE_PLAIN, "%lld", get_number(worker, "pid"));
+        table_cell(&table, TABLE_PLAIN, "%s", get_text(worker, "phase"));
+        table_cell(&table, TABLE_PLAIN, "%lld", get_number(worker, "generation"));
+        table_cell(&table, TABLE_PLAIN, "%s", up.data ? up.data : "");
+        table_cell(&table, TABLE_PLAIN, "%lld", get_number(worker, "connections"));
+        table_cell(&table, TABLE_PLAIN, "%lld", get_number(worker, "requests"));
         buf_fini(&up);
     }
     buf_putc(out, '\n');
-    table_print(&table, "", out);
+    table_print(&table, terminal_size().columns, terminal_has_colours(), out);
     table_fini(&table);
 }
 
@@ -148,20 +149,22 @@ static void put_daemon(struct buf *out, const json_t *status)
 
 static void put_pools(struct buf *out, const struct pool_counts *pools)
 {
-    static const struct table_column COLUMNS[] = {{"pool", false},
-                                                  {"valid", true},
-                                                  {"temporary", true},
-                                                  {"permanent", true}};
+    static const struct table_column COLUMNS[] = {{"pool", false, 0},
+                                                  {"valid", true, 0},
+                                                  {"temporary", true, 0},
+                                                  {"permanent", true, 0}};
     struct table table;
     table_init(&table, COLUMNS, COUNT(COLUMNS));
     for (size_t i = 0; i < pools->count; i++) {
-        table_cell(&table, "%s", pools->items[i].provider);
-        table_cell(&table, "%u", pools->items[i].valid);
-        table_cell(&table, "%u", pools->items[i].temporary);
-        table_cell(&table, "%u", pools->items[i].permanent);
+        table_cell(&table, TABLE_PLAIN, "%s", pools->items[i].provider);
+        table_cell(&table, TABLE_PLAIN, "%u", pools->items[i].valid);
+        table_cell(&table, pools->items[i].temporary > 0 ? TABLE_WARNING : TABLE_PLAIN, "%u",
+                   pools->items[i].temporary);
+        table_cell(&table, pools->items[i].permanent > 0 ? TABLE_BAD : TABLE_PLAIN, "%u",
+                   pools->items[i].permanent);
     }
     buf_putc(out, '\n');
-    table_print(&table, "", out);
+    table_print(&table, terminal_size().columns, terminal_has_colours(), out);
     table_fini(&table);
 }
 
@@ -173,6 +176,8 @@ int clavigerctl_status_text(const struct status_view *view, struct buf *out)
             return -1;
         put_daemon(out, status);
         json_decref(status);
+    } else if (view->daemon_error) {
+        buf_puts(out, "clavigerd could not be asked\n");
     } else {
         buf_puts(out, "clavigerd is not running\n");
     }
@@ -214,8 +219,10 @@ int clavigerctl_status_json(const struct status_view *view, struct buf *out)
     json_t *status = view->answer ? json_loads(view->answer, 0, NULL) : json_null();
     if (!status)
         return -1;
-    json_t *all = json_pack("{s:b,s:o,s:o,s:s?}", "running", view->answer ? 1 : 0, "daemon", status, "pools",
-                            pools_json(view), "database_error", view->rows ? NULL : view->database_error);
+    json_t *running = view->daemon_error ? json_null() : json_boolean(view->answer);
+    json_t *all = json_pack("{s:o,s:o,s:s?,s:o,s:s?}", "running", running, "daemon", status, "daemon_error",
+                            view->daemon_error, "pools", pools_json(view), "database_error",
+                            view->rows ? NULL : view->database_error);
     char *text = all ? json_dumps(all, JSON_INDENT(2)) : NULL;
     if (text)
         buf_printf(out, "%s\n", text);

@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define GAP 2 /* spaces between two columns */
+#define GAP          2 /* spaces between two columns */
+#define COLUMNS_MOST 16
+#define CUT_LEAST    9 /* a shortened text keeps so much: "abc...xyz" */
 
 void table_init(struct table *table, const struct table_column *columns, size_t column_count)
 {
@@ -20,27 +22,35 @@ void table_init(struct table *table, const struct table_column *columns, size_t 
 void table_fini(struct table *table)
 {
     for (size_t i = 0; i < table->cell_count; i++)
-        free(table->cells[i]);
+        free(table->cells[i].text);
     free(table->cells);
     memset(table, 0, sizeof(*table));
 }
 
 static char *format(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0)));
 
+/* What comes from the database may hold anything, also what would steer a terminal. */
 static char *format(const char *fmt, va_list ap)
 {
+    struct buf raw = {0};
     struct buf text = {0};
-    buf_vprintf(&text, fmt, ap);
-    if (!text.failed && text.len == 0)
-        buf_putc(&text, '-');
-    return buf_take(&text);
+    buf_vprintf(&raw, fmt, ap);
+    if (raw.failed || raw.len == 0)
+        buf_puts(&text, "-");
+    else
+        buf_escape(&text, raw.data, raw.len, "");
+    text.failed |= raw.failed;
+    buf_fini(&raw);
+    char *taken = buf_take(&text);
+    buf_fini(&text);
+    return taken;
 }
 
-void table_cell(struct table *table, const char *fmt, ...)
+void table_cell(struct table *table, enum table_style style, const char *fmt, ...)
 {
     if (table->cell_count == table->cell_cap) {
         size_t cap = table->cell_cap ? table->cell_cap * 2 : 64;
-        char **cells = realloc(table->cells, cap * sizeof(*cells));
+        struct table_cell *cells = realloc(table->cells, cap * sizeof(*cells));
         if (!cells) {
             table->failed = true;
             return;
@@ -53,20 +63,67 @@ void table_cell(struct table *table, const char *fmt, ...)
     char *text = format(fmt, ap);
     va_end(ap);
     if (text)
-        table->cells[table->cell_count++] = text;
+        table->cells[table->cell_count++] = (struct table_cell){.text = text, .style = style};
     else
         table->failed = true;
 }
 
-static size_t column_width(const struct table *table, size_t column)
+/* How the table is laid out: a column's width, 0 = it is left out. */
+struct layout {
+    size_t widths[COLUMNS_MOST];
+    bool colours;
+};
+
+static size_t widest(const struct table *table, size_t column)
 {
     size_t width = strlen(table->columns[column].title);
     for (size_t i = column; i < table->cell_count; i += table->column_count) {
-        size_t len = strlen(table->cells[i]);
+        size_t len = strlen(table->cells[i].text);
         if (len > width)
             width = len;
     }
     return width;
+}
+
+static size_t total(const struct table *table, const struct layout *layout)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < table->column_count; i++)
+        sum += layout->widths[i] > 0 ? layout->widths[i] + (sum > 0 ? GAP : 0) : 0;
+    return sum;
+}
+
+/* Of the columns that are still there the one to go: the last of the highest rank; -1 = all must stay. */
+static int find_least(const struct table *table, const struct layout *layout)
+{
+    int least = -1;
+    unsigned rank = 1;
+    for (size_t i = 0; i < table->column_count; i++) {
+        if (layout->widths[i] > 0 && table->columns[i].rank >= rank) {
+            least = (int)i;
+            rank = table->columns[i].rank;
+        }
+    }
+    return least;
+}
+
+static void lay_out(const struct table *table, unsigned width, struct layout *layout)
+{
+    int least;
+    for (size_t i = 0; i < table->column_count; i++)
+        layout->widths[i] = widest(table, i);
+    while (width > 0 && total(table, layout) > width && (least = find_least(table, layout)) >= 0)
+        layout->widths[least] = 0;
+    size_t needed = total(table, layout);
+    if (width == 0 || needed <= width)
+        return;
+    size_t title = strlen(table->columns[0].title);
+    size_t floor = title > CUT_LEAST ? title : CUT_LEAST;
+    size_t excess = needed - width;
+    if (layout->widths[0] > floor + excess)
+        layout->widths[0] -= excess;
+    else if (layout->widths[0] > floor)
+        layout->widths[0] = floor;
 }
 
 static void put_spaces(struct buf *out, size_t count)
@@ -75,35 +132,66 @@ static void put_spaces(struct buf *out, size_t count)
         buf_putc(out, ' ');
 }
 
-static void put_cell(const struct table *table, size_t column, const char *text, struct buf *out)
+/* The text, in `width` columns: names that differ at their end only stay different. */
+static void put_cut(struct buf *out, const char *text, size_t len, size_t width)
 {
-    size_t pad = column_width(table, column) - strlen(text);
-    bool last = column + 1 == table->column_count;
-    if (table->columns[column].right)
-        put_spaces(out, pad);
-    buf_puts(out, text);
-    if (!table->columns[column].right && !last)
-        put_spaces(out, pad);
-    if (last)
-        buf_putc(out, '\n');
-    else
-        put_spaces(out, GAP);
+    if (len <= width) {
+        buf_append(out, text, len);
+        return;
+    }
+    size_t tail = (width - 3) / 2;
+    buf_append(out, text, width - 3 - tail);
+    buf_puts(out, "...");
+    buf_append(out, text + len - tail, tail);
 }
 
-void table_print(const struct table *table, const char *indent, struct buf *out)
+static void put_text(const struct layout *layout, const struct table_cell *cell, size_t width,
+                     struct buf *out)
 {
-    if (table->failed) {
+    static const char *const COLOURS[] = {[TABLE_PLAIN] = "",
+                                          [TABLE_GOOD] = "\033[32m",
+                                          [TABLE_WARNING] = "\033[33m",
+                                          [TABLE_BAD] = "\033[31m"};
+    bool coloured = layout->colours && cell->style != TABLE_PLAIN;
+    if (coloured)
+        buf_puts(out, COLOURS[cell->style]);
+    put_cut(out, cell->text, strlen(cell->text), width);
+    if (coloured)
+        buf_puts(out, "\033[0m");
+}
+
+/* One line; `cells` are those of a row. */
+static void put_row(const struct table *table, const struct layout *layout, const struct table_cell *cells,
+                    struct buf *out)
+{
+    size_t pending = 0; /* spaces that are only wanted before something else */
+    for (size_t i = 0; i < table->column_count; i++) {
+        size_t width = layout->widths[i];
+        size_t len = strlen(cells[i].text);
+        if (width == 0)
+            continue;
+        size_t pad = len < width ? width - len : 0;
+        put_spaces(out, pending + (table->columns[i].right ? pad : 0));
+        put_text(layout, &cells[i], width, out);
+        pending = GAP + (table->columns[i].right ? 0 : pad);
+    }
+    buf_putc(out, '\n');
+}
+
+void table_print(const struct table *table, unsigned width, bool colours, struct buf *out)
+{
+    struct layout layout = {.colours = colours};
+    struct table_cell titles[COLUMNS_MOST];
+    if (table->failed || table->column_count > COLUMNS_MOST) {
         out->failed = true;
         return;
     }
     if (table->cell_count == 0)
         return;
-    buf_puts(out, indent);
+    lay_out(table, width, &layout);
     for (size_t i = 0; i < table->column_count; i++)
-        put_cell(table, i, table->columns[i].title, out);
-    for (size_t i = 0; i < table->cell_count; i++) {
-        if (i % table->column_count == 0)
-            buf_puts(out, indent);
-        put_cell(table, i % table->column_count, table->cells[i], out);
-    }
+        titles[i] = (struct table_cell){.text = (char *)(uintptr_t)table->columns[i].title};
+    put_row(table, &layout, titles, out);
+    for (size_t i = 0; i + table->column_count <= table->cell_count; i += table->column_count)
+        put_row(table, &layout, &table->cells[i], out);
 }

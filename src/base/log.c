@@ -51,14 +51,17 @@ static struct {
     enum log_format format;
     enum log_level level;
     char process[PROCESS_SIZE];
+    int echo; /* owned; -1 = none */
     uid_t owner;
     gid_t group;
     unsigned long dropped; /* lines since the last report of it */
-    bool torn;             /* the last thing written did not end its line */
-    struct buf line;       /* reserved once, so that a message about memory can still be written */
+    _Atomic uint64_t *dropped_counter;
+    bool torn;       /* the last thing written did not end its line */
+    struct buf line; /* reserved once, so that a message about memory can still be written */
 } self = {
     .sink = {.fd = -1},
     .level = LOG_LEVEL_INFO,
+    .echo = -1,
     .owner = (uid_t)-1,
     .group = (gid_t)-1,
 };
@@ -202,6 +205,22 @@ int log_fd(void)
     return self.sink.fd;
 }
 
+void log_echo(int fd)
+{
+    fd_close(&self.echo);
+    self.echo = fd;
+}
+
+void log_end_echo(void)
+{
+    fd_close(&self.echo);
+}
+
+int log_echo_fd(void)
+{
+    return self.echo;
+}
+
 void log_set_process(const char *name)
 {
     snprintf(self.process, sizeof(self.process), "%s", name);
@@ -296,6 +315,13 @@ static void compose(enum log_level level, const char *message)
     buf_putc(&self.line, '\n');
 }
 
+static void drop(unsigned long lines)
+{
+    self.dropped += lines;
+    if (self.dropped_counter != NULL)
+        atomic_fetch_add(self.dropped_counter, lines);
+}
+
 static void dropped_text(char *out, size_t size)
 {
     snprintf(out, size, self.dropped == 1 ? "%lu log line was dropped" : "%lu log lines were dropped",
@@ -331,7 +357,7 @@ static bool catch_up(void)
 static void write_lines(const char *lines, size_t len)
 {
     size_t done = write_most(lines, len);
-    self.dropped += count_lines(lines + done, len - done);
+    drop(count_lines(lines + done, len - done));
 }
 
 /* RFC 3164 section 4.1 in the form that the C library's syslog() uses on a local socket: no host name. */
@@ -388,17 +414,39 @@ static void syslog_message(enum log_level level, const char *message)
     }
 }
 
+static void syslog_report(void)
+{
+    char text[64];
+
+    if (self.dropped == 0)
+        return;
+    dropped_text(text, sizeof(text));
+    syslog_message(LOG_LEVEL_WARNING, text);
+    if (syslog_send())
+        self.dropped = 0;
+}
+
 static void syslog_finish(void)
 {
-    if (!syslog_send()) {
-        self.dropped++;
-    } else if (self.dropped > 0) {
-        char text[64];
-        dropped_text(text, sizeof(text));
-        syslog_message(LOG_LEVEL_WARNING, text);
-        if (syslog_send())
-            self.dropped = 0;
-    }
+    if (syslog_send())
+        syslog_report();
+    else
+        drop(1);
+}
+
+/* Of the daemon only: who waits knows that the master speaks. */
+static void echo(const char *message)
+{
+    struct buf text = {0};
+
+    buf_printf(&text, "%s: ", program_invocation_short_name);
+    if (self.process[0] != '\0' && strcmp(self.process, "master") != 0)
+        buf_printf(&text, "%s: ", self.process);
+    buf_escape(&text, message, strlen(message), "");
+    buf_putc(&text, '\n');
+    if (!text.failed)
+        (void)!write(self.echo, text.data, text.len);
+    buf_fini(&text);
 }
 
 static void emit(enum log_level level, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
@@ -415,21 +463,28 @@ static void emit(enum log_level level, const char *fmt, va_list ap)
         snprintf(message, sizeof(message), "a message that cannot be formatted: %s", fmt);
     else if (n > LOG_MESSAGE_MAX)
         memcpy(message + LOG_MESSAGE_MAX - 3, "...", 3);
+    if (level == LOG_LEVEL_ERROR && self.echo >= 0)
+        echo(message);
 
     if (self.sink.target == TARGET_SYSLOG) {
         syslog_message(level, message);
         syslog_finish();
     } else if (!catch_up()) {
-        self.dropped++;
+        drop(1);
     } else {
         buf_clear(&self.line);
         compose(level, message);
         if (self.line.failed)
-            self.dropped++;
+            drop(1);
         else
             write_lines(self.line.data, self.line.len);
     }
     errno = saved;
+}
+
+void log_set_dropped_counter(_Atomic uint64_t *counter)
+{
+    self.dropped_counter = counter;
 }
 
 void log_error(const char *fmt, ...)
@@ -476,7 +531,7 @@ void log_raw(const char *lines, unsigned long len)
         if (catch_up())
             write_lines(lines, len);
         else
-            self.dropped += count_lines(lines, len);
+            drop(count_lines(lines, len));
         errno = saved;
         return;
     }
@@ -490,5 +545,16 @@ void log_raw(const char *lines, unsigned long len)
         lines += n;
         len -= n;
     }
+    errno = saved;
+}
+
+void log_report(void)
+{
+    int saved = errno;
+
+    if (self.sink.target == TARGET_SYSLOG)
+        syslog_report();
+    else
+        (void)catch_up();
     errno = saved;
 }

@@ -8,12 +8,15 @@
  * bytes is cut and ends in "...".
  *
  * Writing never waits: what a full pipe, socket or disk does not take is dropped and counted, and "N log
- * lines were dropped" follows once there is room again. SIGPIPE must be ignored. errno is kept.
+ * lines were dropped" follows once there is room again: before the next line, or when log_report() is called.
+ * SIGPIPE must be ignored. errno is kept.
  */
 #ifndef CLAVIGER_BASE_LOG_H
 #define CLAVIGER_BASE_LOG_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #define LOG_MESSAGE_MAX 8192
@@ -45,8 +48,21 @@ void log_set_owner(uid_t owner, gid_t group);
  */
 int log_fd(void);
 
+/*
+ * Errors go to fd too, "clavigerd: MESSAGE" or "clavigerd: worker 0: MESSAGE", until log_end_echo() closes
+ * it: for whoever waits at a terminal for the start of a daemon whose log is elsewhere. Takes fd over; -1 =
+ * nobody. log_echo_fd() is what log_fd() is for the log.
+ */
+void log_echo(int fd);
+void log_end_echo(void);
+int log_echo_fd(void);
+
 /* Who speaks from here on: "master", "worker 0", "admin". Copied. */
 void log_set_process(const char *name);
+
+/* Where every dropped line is counted too, for good: shared memory, so that it is one number for all
+ * processes. Kept over a fork; NULL = nowhere. */
+void log_set_dropped_counter(_Atomic uint64_t *counter);
 
 enum log_format log_get_format(void);
 
@@ -58,6 +74,9 @@ void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Writes whole lines (len bytes that end with a newline) to the target as they are; the request log's way.
  * syslog gets them a line a message. */
 void log_raw(const char *lines, unsigned long len);
+
+/* For loops, now and then: says how many lines were dropped when nothing else is to be said. */
+void log_report(void);
 
 /* Where the system's log daemon listens, "/dev/log"; tests point it at a socket of their own. */
 extern const char *log_syslog_path;

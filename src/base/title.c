@@ -6,6 +6,7 @@
 
 #include "base/secret.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -66,6 +67,14 @@ static char *follow(char *end, char *const *list)
     return end;
 }
 
+/* The C library's idea of it points into argv; the log's header for syslog is made of it. */
+static void move_program_name(char *name)
+{
+    char *slash = strrchr(name, '/');
+    program_invocation_name = name;
+    program_invocation_short_name = slash ? slash + 1 : name;
+}
+
 char **title_init(int argc, char **argv)
 {
     char **args = copy_strings(argv);
@@ -85,6 +94,8 @@ char **title_init(int argc, char **argv)
         area = argv[0];
         area_len = (size_t)(end - area);
         secret_wipe(args_end, (size_t)(end - args_end));
+        if (args[0])
+            move_program_name(args[0]);
     }
     argv_copy = args;
     environ_strings = env;
@@ -115,7 +126,9 @@ void title_set(const char *fmt, ...)
 void title_fini(void)
 {
     static char *nothing[] = {NULL};
+    static char nobody[] = "";
     environ = nothing;
+    move_program_name(nobody);
     free_strings(environ_strings);
     free(environ_array);
     free_strings(argv_copy);

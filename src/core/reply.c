@@ -23,6 +23,8 @@ static const struct reply_info replies[REPLY_CODES] = {
     [REPLY_UPSTREAM_TIMEOUT] = {"upstream_timeout", 504, "timeout_error", "api_error", "timeout"},
     [REPLY_UNAUTHORIZED] = {"unauthorized", 401, "authentication_error", "invalid_request_error",
                             "invalid_api_key"},
+    [REPLY_FORBIDDEN] = {"forbidden", 403, "permission_error", "invalid_request_error",
+                         "insufficient_permissions"},
     [REPLY_NO_ROUTE] = {"no_route", 404, "not_found_error", "invalid_request_error", "not_found"},
     [REPLY_BODY_TOO_LARGE] = {"body_too_large", 413, "request_too_large", "invalid_request_error",
                               "request_too_large"},

@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "core/client.h"
 #include "core/provider.h"
 
 #include <stdbool.h>
@@ -32,14 +33,18 @@ struct conf {
     char *file; /* where it was read from; NULL = built-in defaults */
     struct conf_listens listens;
     struct conf_listens admin_listens;
-    unsigned workers; /* as configured: 0 = one per CPU this process may use */
-    char *user;       /* "" = stay who we are */
+    char *admin_token; /* the token's SHA-256 in lower-case hexadecimal; "" = keys cannot be changed there */
+    unsigned workers;  /* as configured: 0 = one per CPU this process may use */
+    char *user;        /* "" = stay who we are */
     char *state_db;
     unsigned state_db_line; /* where `file` names it; 0 = it does not */
     char *pid_file;
     char *control;
+    char *clients_file;          /* "" = none */
+    struct client_list *clients; /* what is in it; NULL = no such file, or the paths alone were asked for */
     char *user_agent;
     int64_t watchdog_ms;
+    bool usage; /* token counts are read from responses */
     bool allow_anonymous;
     struct provider_list providers;
     struct {
@@ -57,20 +62,30 @@ struct conf {
         int64_t client_timeout_ms;
         int64_t shutdown_timeout_ms;
     } limits;
+    struct {
+        char *dir;         /* "" = nothing is dumped */
+        int64_t file_size; /* bytes */
+        int64_t dir_size;  /* bytes */
+    } dump;
+    struct {
+        char *endpoint;   /* an http or https URL; "" = nothing is traced */
+        char *share_text; /* as configured */
+        double share;     /* of the requests without a trace of their own: 0 to 1 */
+    } trace;
 };
 
 /*
- * Reads and checks `file`, keys included. NULL as file: the built-in defaults, keys from the environment. On
- * failure NULL is returned and `errors` holds one or more lines, each "FILE:LINE: what and what to do\n"
- * (without a file: "built-in defaults: …\n"); no key is ever part of it.
+ * Reads and checks `file`, keys and clients included. NULL as file: the built-in defaults, keys from the
+ * environment. On failure NULL is returned and `errors` holds one or more lines, each "FILE:LINE: what and
+ * what to do\n" (without a file: "built-in defaults: …\n"); no key is ever part of it.
  */
 struct conf *conf_load(const char *file, struct buf *errors);
 
 /*
- * For clavigerctl, which needs no key and has to work beside a file that the daemon refuses: key files and
- * the keys' variables are not looked at, every provider has key_count 0. Errors are told as by conf_load(),
- * but with them too the result has state_db and control, as the file gives them or else the defaults. NULL
- * only when the file cannot be read at all (or out of memory).
+ * For clavigerctl, which needs no key and has to work beside a file that the daemon refuses: key files, the
+ * keys' variables and the file of clients are not looked at, every provider has key_count 0. Errors are told
+ * as by conf_load(), but with them too the result has state_db and control, as the file gives them or else
+ * the defaults. NULL only when the file cannot be read at all (or out of memory).
  */
 struct conf *conf_load_paths(const char *file, struct buf *errors);
 
@@ -85,7 +100,7 @@ const char *conf_library_version(void);
 void conf_free(struct conf **conf);
 
 /* Writes the effective configuration in the file's own syntax, every default included, keys as hints (-T).
- * What is written can be read again, but for the keys. */
+ * What is written can be read again, but for the keys and a base URL's query. */
 void conf_print(const struct conf *conf, struct buf *out);
 
 /* Appends "FILE:LINE: " when the file names state_db: the begin of a message about it. */

@@ -1,6 +1,6 @@
 /*
  * conf_print: the effective configuration as text (-T). Called by the program. It shows of a key no more than
- * its hint, and of a base URL no user-info.
+ * its hint, and of a base URL neither user-info nor query.
  */
 #include "io/conf.h"
 
@@ -11,24 +11,30 @@
 
 #define INDENT "    "
 
-/* A base URL with user-info is not valid, but its password is printed no less for that. */
+/* User-info and query may hold secrets (a base URL with the first is not valid, but would be printed no less
+ * for that). */
 static void print_base_url(struct buf *out, const char *text)
 {
     const char *start = strstr(text, "://");
     const char *at = strrchr(text, '@');
     struct buf shown = {0};
+    size_t len;
 
     start = start == NULL ? text : start + 3;
     buf_printf(out, INDENT "base_url = ");
-    if (at == NULL || at < start) {
-        conf_string_print(out, text);
-    } else {
+    if (at != NULL && at >= start) {
         buf_append(&shown, text, (size_t)(start - text));
         buf_puts(&shown, "...");
-        buf_puts(&shown, at);
-        conf_string_print(out, shown.data == NULL ? "" : shown.data);
-        out->failed = out->failed || shown.failed;
+        start = at;
+    } else {
+        start = text;
     }
+    len = strcspn(start, "?");
+    buf_append(&shown, start, len);
+    if (start[len] != '\0')
+        buf_puts(&shown, "?...");
+    conf_string_print(out, shown.data == NULL ? "" : shown.data);
+    out->failed = out->failed || shown.failed;
     buf_putc(out, '\n');
     buf_fini(&shown);
 }

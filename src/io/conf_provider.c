@@ -143,6 +143,20 @@ static bool is_printable(const char *text)
     return true;
 }
 
+/* Fields that mean something to the proxy itself: what it sets, reads or drops. */
+static bool is_taken(const char *header)
+{
+    static const char *const names[] = {
+        "Host",      "Content-Length",   "Expect",          "User-Agent", "Accept-Encoding",
+        "Forwarded", "X-Claviger-Token", "X_Claviger_Token"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcasecmp(header, names[i]) == 0)
+            return true;
+    }
+    return header_is_hop_by_hop(header) || strncasecmp(header, "X-Forwarded-", strlen("X-Forwarded-")) == 0;
+}
+
 static void check_custom(struct draft *d)
 {
     static const char *const names[] = {"auth_header", "auth_prefix", "error_shape"};
@@ -159,8 +173,7 @@ static void check_custom(struct draft *d)
     if (!header_name_is_token(header, strlen(header)))
         conf_error(&d->load->errors, line_of(d, "auth_header"),
                    "auth_header is no name of a header field: write one, as in \"X-Api-Key\"");
-    else if (header_is_hop_by_hop(header) || strcasecmp(header, "Host") == 0 ||
-             strcasecmp(header, "Content-Length") == 0)
+    else if (is_taken(header))
         conf_error(&d->load->errors, line_of(d, "auth_header"),
                    "auth_header names a field that cannot carry a key: write another, as in \"X-Api-Key\"");
     if (!is_printable(d->p->auth_prefix))

@@ -10,9 +10,12 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "io/store_deadlines.h"
 #include "io/store_file.h"
 #include "io/store_schema.h"
+#include "io/store_tables.h"
 #include "io/store_trouble.h"
+#include "io/store_vfs.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,6 +34,9 @@
 /* Pauses after a checkpoint that a reader or writer stood in the way of: it keeps writers waiting while it
  * waits. */
 #define PAUSE_MAX_MS 5000
+/* How often the file is read through for damage, and up to which size: well under a millisecond. */
+#define CHECK_MS        1000
+#define CHECK_MAX_BYTES (256 * 1024)
 /* A WAL that could not be emptied for so long is worth a word. */
 #define BLOCKED_MS 60000
 /* A mark's time is that of its process's loop, which may lie this far behind. */
@@ -45,6 +51,7 @@ enum health {
     REPLACED, /* another file at PATH */
     ORPHANED, /* -wal or -shm is gone or another one */
     SUSPECT,  /* a process met damage, or the file has shrunk */
+    STRIPPED, /* its table or view was dropped or changed */
 };
 
 static const char *const health_words[] = {
@@ -54,14 +61,7 @@ static const char *const health_words[] = {
     [REPLACED] = "replaced",
     [ORPHANED] = "robbed of its -wal or -shm file",
     [SUSPECT] = "reported damaged",
-};
-
-struct identity {
-    dev_t dev;
-    ino_t ino;
-    off_t size;
-    ino_t wal;
-    ino_t shm;
+    [STRIPPED] = "robbed of its tables",
 };
 
 struct kept_key {
@@ -77,8 +77,9 @@ struct housekeeper {
     struct kept_key *keys;
     size_t count;
     struct store_trouble trouble;
-    sqlite3 *db;          /* NULL until the file at PATH is adopted */
-    struct identity seen; /* the files that db has open */
+    sqlite3 *db;                     /* NULL until the file at PATH is adopted */
+    struct store_file_identity seen; /* the files that db has open */
+    int64_t tables; /* SQLite's schema_version when its tables were looked at last; -1 = never */
     int lock_fd;
     bool holds_lock;
     bool sync_due;
@@ -86,6 +87,8 @@ struct housekeeper {
     int64_t redo_since;   /* marks from this monotonic time on are looked for in the file */
     int64_t redo_until;   /* and only up to this one: what comes later went to the new file */
     unsigned redo_rounds; /* so many ticks more */
+    int64_t check_at;
+    struct store_deadlines deadlines;
     int64_t checkpoint_at;
     int64_t checkpoint_pause_ms;
     int64_t blocked_since; /* INT64_MAX = not blocked */
@@ -109,49 +112,53 @@ static void take_lock(struct housekeeper *hk)
     hk->holds_lock = hk->lock_fd >= 0 && flock(hk->lock_fd, LOCK_EX | LOCK_NB) == 0;
 }
 
-static ino_t inode_beside(const char *path, const char *suffix, off_t *size)
+/* Whether the open database lacks its tables. What cannot be asked now is asked at the next tick. */
+static bool is_stripped(struct housekeeper *hk)
 {
-    char name[PATH_MAX];
-    struct stat st;
+    int64_t tables = 0;
+    bool complete = true;
 
-    if (snprintf(name, sizeof(name), "%s%s", path, suffix) >= (int)sizeof(name) || lstat(name, &st) < 0)
-        return 0;
-    if (size != NULL)
-        *size = st.st_size;
-    return st.st_ino;
+    if (store_tables_query(hk->db, "PRAGMA schema_version", NULL, &tables) != SQLITE_OK ||
+        tables == hk->tables || store_tables_complete(hk->db, &complete) != SQLITE_OK)
+        return false;
+    if (complete)
+        hk->tables = tables;
+    return !complete;
 }
 
-/* 0, or -1 with errno. */
-static int identify(const char *path, struct identity *out)
+/* Looks for damage that no process meets because it has the pages in its memory. */
+static void check(struct housekeeper *hk, const struct store_clock *now)
 {
-    struct stat st;
+    int64_t sound = 1;
+    int code;
 
-    if (lstat(path, &st) < 0)
-        return -1;
-    *out = (struct identity){.dev = st.st_dev, .ino = st.st_ino, .size = st.st_size};
-    out->wal = inode_beside(path, "-wal", NULL);
-    out->shm = inode_beside(path, "-shm", NULL);
-    return 0;
+    if (hk->db == NULL || now->mono_ms < hk->check_at || hk->seen.size > CHECK_MAX_BYTES)
+        return;
+    hk->check_at = now->mono_ms + CHECK_MS;
+    sqlite3_db_release_memory(hk->db);
+    code = store_tables_query(hk->db, "PRAGMA quick_check(1)", "ok", &sound);
+    if (store_schema_is_damage(code) || (code == SQLITE_OK && !sound))
+        atomic_store(&hk->options.shared->database_damaged, 1);
 }
 
 static enum health look(struct housekeeper *hk)
 {
-    struct identity now;
+    struct store_file_identity now;
 
-    if (identify(hk->options.path, &now) < 0)
+    if (store_file_identify(hk->options.path, &now) < 0)
         return errno == ENOENT || errno == ENOTDIR ? GONE : UNKNOWN;
     if (hk->db != NULL && (now.dev != hk->seen.dev || now.ino != hk->seen.ino))
         return REPLACED;
     if (atomic_load(&hk->options.shared->database_damaged) != 0)
         return SUSPECT;
     if (hk->db == NULL)
-        return FINE;
+        return store_schema_is_stripped(hk->options.path, BUSY_MS) ? STRIPPED : FINE;
     if (now.wal != hk->seen.wal || now.shm != hk->seen.shm)
         return ORPHANED;
     if (now.size < hk->seen.size)
         return SUSPECT;
     hk->seen.size = now.size;
-    return FINE;
+    return is_stripped(hk) ? STRIPPED : FINE;
 }
 
 static void detach(struct housekeeper *hk)
@@ -165,10 +172,10 @@ static void detach(struct housekeeper *hk)
 static int attach(struct housekeeper *hk, struct buf *reason)
 {
     const char *path = hk->options.path;
-    struct identity before;
+    struct store_file_identity before;
     int code;
 
-    if (identify(path, &before) < 0) {
+    if (store_file_identify(path, &before) < 0) {
         buf_printf(reason, "state database %s: is not there", path);
         return SQLITE_CANTOPEN;
     }
@@ -183,7 +190,10 @@ static int attach(struct housekeeper *hk, struct buf *reason)
         detach(hk);
         return code;
     }
-    if (identify(path, &hk->seen) < 0 || hk->seen.ino != before.ino || hk->seen.dev != before.dev) {
+    hk->tables = -1;
+    store_deadlines_forget(&hk->deadlines);
+    if (store_file_identify(path, &hk->seen) < 0 || hk->seen.ino != before.ino ||
+        hk->seen.dev != before.dev) {
         detach(hk);
         return SQLITE_BUSY;
     }
@@ -217,12 +227,13 @@ static int write_back_key(sqlite3_stmt *stmt, const struct kept_key *key, const 
     return sqlite3_reset(stmt);
 }
 
-/* Writes what was kept of a lost file to the one that is open now. An SQLite result code. */
-static int write_back(struct housekeeper *hk, const struct store_clock *now, size_t *restored)
+/* Writes what was kept of a lost file, inside a transaction. An SQLite result code. */
+static int write_back_keys(struct housekeeper *hk, sqlite3 *db, const struct store_clock *now,
+                           size_t *restored)
 {
     sqlite3_stmt *stmt = NULL;
     int code = sqlite3_prepare_v2(
-        hk->db,
+        db,
         "INSERT INTO key_state(provider, key_id, hint, position, permanent, cooldown_until, last_status, "
         "reason,"
         " failures, updated_at) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, ?9)"
@@ -235,19 +246,27 @@ static int write_back(struct housekeeper *hk, const struct store_clock *now, siz
         " OR (permanent = excluded.permanent AND cooldown_until < excluded.cooldown_until)",
         -1, &stmt, NULL);
 
-    if (code == SQLITE_OK)
-        code = sqlite3_exec(hk->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
     for (size_t i = 0; code == SQLITE_OK && i < hk->count; i++) {
         if (key_status(&hk->keys[i].kept, now->mono_ms) == KEY_VALID)
             continue;
         code = write_back_key(stmt, &hk->keys[i], now);
         (*restored)++;
     }
+    sqlite3_finalize(stmt);
+    return code;
+}
+
+/* The same to the file that is open now. */
+static int write_back(struct housekeeper *hk, const struct store_clock *now, size_t *restored)
+{
+    int code = sqlite3_exec(hk->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+
+    if (code == SQLITE_OK)
+        code = write_back_keys(hk, hk->db, now, restored);
     if (code == SQLITE_OK)
         code = sqlite3_exec(hk->db, "COMMIT", NULL, NULL, NULL);
     if (code != SQLITE_OK && sqlite3_get_autocommit(hk->db) == 0)
         sqlite3_exec(hk->db, "ROLLBACK", NULL, NULL, NULL);
-    sqlite3_finalize(stmt);
     return code;
 }
 
@@ -268,8 +287,8 @@ static void redo_marks(struct housekeeper *hk, const struct store_clock *now)
         if (!shared_key_last(key->slot, &last, &marked) || marked < hk->redo_since)
             continue;
         mark.permanent = last.permanent;
-        mark.until_ms = now->mono_ms + (last.until_real_ms - now->real_ms);
-        if ((last.permanent || last.until_real_ms > now->real_ms) && key_mark(&state, &mark)) {
+        mark.until_ms = now->mono_ms + (shared_mark_until(&last, now->mono_ms, now->real_ms) - now->real_ms);
+        if ((last.permanent || mark.until_ms > now->mono_ms) && key_mark(&state, &mark)) {
             shared_key_redo(key->slot);
             any = true;
         }
@@ -348,19 +367,51 @@ static int salvage(struct housekeeper *hk, enum health health, struct buf *reaso
     return code;
 }
 
+/* Tables, rows and states in one step, so that nobody takes empty rows for an operator's word. An SQLite
+ * result code. */
+static int restore_tables(struct housekeeper *hk, const struct store_clock *now, struct buf *reason)
+{
+    const char *path = hk->options.path;
+    size_t restored = 0;
+    int code;
+    sqlite3 *db = store_schema_connect(path, false, BUSY_MS, &code, reason);
+
+    if (db == NULL)
+        return code;
+    code = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    if (code == SQLITE_OK)
+        code = store_tables_restore(db);
+    if (code == SQLITE_OK)
+        code = store_schema_place(db, hk->options.providers);
+    if (code == SQLITE_OK)
+        code = write_back_keys(hk, db, now, &restored);
+    if (code == SQLITE_OK)
+        code = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
+    if (code != SQLITE_OK)
+        buf_printf(reason, "state database %s: its tables cannot be made again: %s; %s", path,
+                   sqlite3_errmsg(db), store_schema_advice(code));
+    sqlite3_close(db); /* takes back what was not committed */
+    return code;
+}
+
 /* Brings a sound file to PATH, only under the lock. An SQLite result code. */
-static int mend(struct housekeeper *hk, enum health health, struct buf *reason)
+static int mend(struct housekeeper *hk, enum health health, const struct store_clock *now, struct buf *reason)
 {
     const char *path = hk->options.path;
     char *damaged = NULL;
     int code = SQLITE_OK;
 
+    if (health == STRIPPED) {
+        code = restore_tables(hk, now, reason);
+        detach(hk);
+        return code;
+    }
     if (health == GONE || health == ORPHANED)
         code = salvage(hk, health, reason);
     if (code != SQLITE_OK)
         return code;
     /* A new file must not meet the old one's WAL. */
-    if (health == REPLACED && inode_beside(path, "-wal", NULL) == hk->seen.wal)
+    if (health == REPLACED && store_file_beside(path, "-wal", NULL) == hk->seen.wal)
         store_file_drop_sidecars(path);
     detach(hk);
     if (store_schema_prepare(path, (uid_t)-1, (gid_t)-1, BUSY_MS, &damaged, reason) < 0)
@@ -388,7 +439,7 @@ static int checkpoint(struct housekeeper *hk, const struct store_clock *now)
     off_t size = 0;
     int code;
 
-    if (inode_beside(hk->options.path, "-wal", &size) == 0 ||
+    if (store_file_beside(hk->options.path, "-wal", &size) == 0 ||
         size < (off_t)HOUSEKEEPER_WAL_FRAMES * FRAME_BYTES || now->mono_ms < hk->checkpoint_at)
         return SQLITE_OK;
     code = sqlite3_wal_checkpoint_v2(hk->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
@@ -418,10 +469,12 @@ static int checkpoint(struct housekeeper *hk, const struct store_clock *now)
 /* Everything about the file itself. An SQLite result code. */
 static int keep_file(struct housekeeper *hk, const struct store_clock *now, struct buf *reason)
 {
-    enum health health = look(hk);
+    enum health health;
     int code = SQLITE_OK;
     bool lost;
 
+    check(hk, now);
+    health = look(hk);
     if (health == UNKNOWN) {
         buf_printf(reason, "state database %s: cannot be looked at; check the modes of its directories",
                    hk->options.path);
@@ -432,7 +485,7 @@ static int keep_file(struct housekeeper *hk, const struct store_clock *now, stru
     if (lost)
         keep_states(hk, health, now);
     if (hk->holds_lock && (lost || hk->db == NULL))
-        code = mend(hk, health, reason);
+        code = mend(hk, health, now, reason);
     else if (lost)
         detach(hk);
     if (code == SQLITE_OK && hk->db == NULL && (lost || health == FINE)) {
@@ -458,8 +511,9 @@ void housekeeper_tick(struct housekeeper *hk, const struct store_clock *now)
         if (now->mono_ms <= hk->redo_until)
             redo_marks(hk, now);
     }
-    store_tend(hk->options.store, code == SQLITE_OK && hk->trouble.condition == DATABASE_OK, now);
+    store_tend(hk->options.store, code == SQLITE_OK && !store_trouble_here(&hk->trouble), now);
     store_flush(hk->options.store, now);
+    store_deadlines_tick(&hk->deadlines, hk->holds_lock ? hk->db : NULL, now);
     if (code == SQLITE_OK && hk->db != NULL)
         code = sync_keys(hk, &reason);
     if (code == SQLITE_OK && hk->db != NULL && hk->holds_lock)
@@ -471,8 +525,12 @@ void housekeeper_tick(struct housekeeper *hk, const struct store_clock *now)
             hk->options.path, hk->options.path);
         code = SQLITE_CANTOPEN;
     }
+    /* All connections of a process share one descriptor of -shm. Was it opened when only reading was allowed,
+     * nothing here can write as long as one of them is open. */
+    if (code != SQLITE_OK && !store_schema_is_busy(code))
+        store_let_go(hk->options.store);
     if (code == SQLITE_OK)
-        store_trouble_end(&hk->trouble, STORE_KEEPING, now);
+        store_trouble_end(&hk->trouble, STORE_KEEPING);
     else
         store_trouble_begin(&hk->trouble, STORE_KEEPING, code, reason.data, now);
     buf_fini(&reason);
@@ -512,6 +570,8 @@ struct housekeeper *housekeeper_new(const struct housekeeper_options *options)
     }
     store_trouble_init(&hk->trouble, options->path, options->shared);
     hk->sync_due = true;
+    hk->check_at = INT64_MIN;
+    store_deadlines_init(&hk->deadlines, options->providers, options->pools, options->store, options->shared);
     hk->checkpoint_at = INT64_MIN;
     hk->checkpoint_pause_ms = HOUSEKEEPER_TICK_MS;
     hk->blocked_since = INT64_MAX;
@@ -525,7 +585,7 @@ void housekeeper_free(struct housekeeper **housekeeper)
     if (hk == NULL)
         return;
     if (hk->db != NULL && hk->holds_lock) {
-        sqlite3_busy_timeout(hk->db, LAST_BUSY_MS);
+        store_vfs_wait(hk->db, LAST_BUSY_MS);
         sqlite3_wal_checkpoint_v2(hk->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     }
     detach(hk);

@@ -7,6 +7,7 @@
 #include "io/shared.h"
 
 #include "base/fd.h"
+#include "base/hash.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,6 +28,9 @@ _Static_assert((SHARED_KEYS_MAX & (SHARED_KEYS_MAX - 1)) == 0, "the slot table i
 #define STATUS_SHIFT  46
 #define STATUS_MAX    0x3ff
 #define COUNT_SHIFT   56
+
+/* Less is the rounding of two clocks. */
+#define JUMP_MIN_MS 10
 
 static struct shared *map(int fd)
 {
@@ -90,19 +94,11 @@ void shared_free(struct shared **shared)
     }
 }
 
-/* FNV-1a (Fowler, Noll, Vo) in 64 bits over both names and the NUL between them; never 0. */
+/* Of both names; never 0. */
 static uint64_t hash_key(const char *provider, const char *key_id)
 {
-    const char *parts[2] = {provider, key_id};
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    uint64_t hash = hash_text(hash_text(HASH_START, provider), key_id);
 
-    for (size_t i = 0; i < 2; i++) {
-        const char *s = parts[i];
-        do {
-            hash ^= (unsigned char)*s;
-            hash *= UINT64_C(0x100000001b3);
-        } while (*s++ != '\0');
-    }
     return hash != 0 ? hash : 1;
 }
 
@@ -123,11 +119,20 @@ struct shared_key *shared_key_slot(struct shared *shared, const char *provider, 
     return NULL;
 }
 
+int64_t shared_mark_until(const struct shared_mark *mark, int64_t now_mono_ms, int64_t now_real_ms)
+{
+    int64_t jump_ms = now_real_ms - now_mono_ms - mark->lead_ms;
+    bool jumped = mark->lead_ms != 0 && (jump_ms > JUMP_MIN_MS || jump_ms < -JUMP_MIN_MS);
+
+    return mark->until_real_ms != 0 && jumped ? mark->until_real_ms + jump_ms : mark->until_real_ms;
+}
+
 static void unpack(uint64_t word, struct shared_mark *mark)
 {
     mark->until_real_ms = (int64_t)(word & (uint64_t)UNTIL_MAX);
     mark->permanent = (word & PERMANENT_BIT) != 0;
     mark->status = (int)((word >> STATUS_SHIFT) & STATUS_MAX);
+    mark->lead_ms = 0;
 }
 
 /* The word for a mark that follows `before`; the count goes 1 to 255, so that a word of a mark is never 0. */
@@ -147,9 +152,12 @@ void shared_key_mark(struct shared_key *slot, const struct shared_mark *mark, in
 {
     uint64_t word = atomic_load(&slot->word);
     uint64_t next;
+    int64_t old_lead_ms = atomic_load(&slot->lead_ms);
+    int64_t jump_ms = old_lead_ms != 0 && mark->lead_ms != 0 ? mark->lead_ms - old_lead_ms : 0;
 
     /* Before the word: whoever sees the mark finds a time that is not older than it. */
     atomic_store(&slot->marked_ms, now_mono_ms);
+    atomic_store(&slot->lead_ms, mark->lead_ms);
     do {
         struct shared_mark merged = *mark;
 
@@ -157,6 +165,8 @@ void shared_key_mark(struct shared_key *slot, const struct shared_mark *mark, in
             struct shared_mark old;
 
             unpack(word, &old);
+            if (jump_ms > JUMP_MIN_MS || jump_ms < -JUMP_MIN_MS)
+                old.until_real_ms += jump_ms;
             /* The later deadline is kept beside permanent too: the row takes both. */
             if (old.until_real_ms > merged.until_real_ms)
                 merged.until_real_ms = old.until_real_ms;
@@ -175,6 +185,7 @@ bool shared_key_dirty(const struct shared_key *slot, struct shared_mark *mark, u
     if ((word & DIRTY_BIT) == 0)
         return false;
     unpack(word, mark);
+    mark->lead_ms = atomic_load(&slot->lead_ms);
     *seen = word;
     return true;
 }
@@ -186,6 +197,7 @@ bool shared_key_last(const struct shared_key *slot, struct shared_mark *mark, in
     if (word == 0)
         return false;
     unpack(word, mark);
+    mark->lead_ms = atomic_load(&slot->lead_ms);
     *marked_mono_ms = atomic_load(&slot->marked_ms);
     return true;
 }

@@ -237,7 +237,7 @@ static void look_at_slots(struct store *store, const struct store_clock *now)
         key->mark_permanent = mark.permanent;
         if (mark.until_real_ms != key->mark_until) {
             key->mark_until = mark.until_real_ms;
-            key->mark_deadline = to_mono(key, mark.until_real_ms, now);
+            key->mark_deadline = to_mono(key, shared_mark_until(&mark, now->mono_ms, now->real_ms), now);
             key->mark_new = true;
         }
         /* Its process writes it; should it die before, somebody else has to. */
@@ -341,7 +341,7 @@ static void reload(struct store *store, uint64_t generation, const struct store_
         if (code == SQLITE_OK) {
             store->version = version;
             store->read_ms = now->mono_ms;
-            store_trouble_end(&store->trouble, STORE_READING, now);
+            store_trouble_end(&store->trouble, STORE_READING);
         } else {
             fail(store, STORE_READING, code, now);
         }
@@ -385,7 +385,7 @@ static int upsert(struct store *store, const struct store_key *key, const struct
     sqlite3_bind_text(stmt, 3, key->key->hint, -1, SQLITE_STATIC);
     sqlite3_bind_int64(stmt, 4, (sqlite3_int64)(key->key - key->provider->keys));
     sqlite3_bind_int64(stmt, 5, mark->permanent);
-    sqlite3_bind_int64(stmt, 6, mark->until_real_ms);
+    sqlite3_bind_int64(stmt, 6, shared_mark_until(mark, now->mono_ms, now->real_ms));
     if (mark->status != 0)
         sqlite3_bind_int64(stmt, 7, mark->status);
     else
@@ -440,7 +440,7 @@ static void try_writing(struct store *store, const struct store_clock *now)
         return;
     code = write_marks(store, now);
     if (code == SQLITE_OK) {
-        store_trouble_end(&store->trouble, STORE_WRITING, now);
+        store_trouble_end(&store->trouble, STORE_WRITING);
         store->retry_at = NEVER;
         store->retry_ms = RETRY_MIN_MS;
     } else {
@@ -462,6 +462,7 @@ bool store_mark(struct store *store, size_t provider, size_t index, bool permane
     if (!permanent) {
         mark.until_ms = now->mono_ms + cooldown_ms;
         shared.until_real_ms = now->real_ms + cooldown_ms;
+        shared.lead_ms = now->real_ms - now->mono_ms;
     }
     if (!key_mark(key->state, &mark))
         return false;
@@ -495,7 +496,7 @@ int64_t store_flush(struct store *store, const struct store_clock *now)
     if (pending || store->trouble.failing[STORE_WRITING]) {
         try_writing(store, now);
     } else {
-        store_trouble_end(&store->trouble, STORE_WRITING, now);
+        store_trouble_end(&store->trouble, STORE_WRITING);
         store->retry_at = NEVER;
         store->retry_ms = RETRY_MIN_MS;
     }
@@ -516,10 +517,17 @@ void store_tend(struct store *store, bool settle, const struct store_clock *now)
         return;
     }
     if (!settle || atomic_load(&store->shared->database_condition) == DATABASE_OK ||
-        store->trouble.condition != DATABASE_OK || store->db == NULL || store->stale)
+        store_trouble_here(&store->trouble) || store->db == NULL || store->stale)
         return;
     if (run(store->statements[BEGIN]) == SQLITE_OK && run(store->statements[COMMIT]) == SQLITE_OK)
         store_trouble_over(&store->trouble, now);
+}
+
+void store_let_go(struct store *store)
+{
+    close_database(store);
+    store->stale = true;
+    store->retry_at = INT64_MIN;
 }
 
 int64_t store_read_ms(const struct store *store)

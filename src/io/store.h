@@ -55,6 +55,9 @@ int64_t store_flush(struct store *store, const struct store_clock *now);
  * died and, with settle, looks whether a trouble that another process reported is over. */
 void store_tend(struct store *store, bool settle, const struct store_clock *now);
 
+/* Closes the connection; the next access opens it anew. What is known stays known. */
+void store_let_go(struct store *store);
+
 /* The monotonic time at which the pools' states were last known to be what the database holds; INT64_MIN =
  * never. */
 int64_t store_read_ms(const struct store *store);

@@ -18,20 +18,35 @@
 /* An operator can wait a little for a lock. */
 #define BUSY_MS 2000
 
+static void row_fini(struct store_row *row)
+{
+    free(row->provider);
+    free(row->key_id);
+    free(row->hint);
+    free(row->state);
+    free(row->reason);
+    free(row->updated);
+}
+
 void store_rows_fini(struct store_rows *rows)
 {
-    for (size_t i = 0; i < rows->count; i++) {
-        struct store_row *row = &rows->items[i];
-
-        free(row->provider);
-        free(row->key_id);
-        free(row->hint);
-        free(row->state);
-        free(row->reason);
-        free(row->updated);
-    }
+    for (size_t i = 0; i < rows->count; i++)
+        row_fini(&rows->items[i]);
     free(rows->items);
     *rows = (struct store_rows){0};
+}
+
+void store_rows_keep(struct store_rows *rows, const char *provider)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < rows->count; i++) {
+        if (strcmp(rows->items[i].provider, provider) == 0)
+            rows->items[kept++] = rows->items[i];
+        else
+            row_fini(&rows->items[i]);
+    }
+    rows->count = kept;
 }
 
 /* Opens a database that this version knows. NULL and *reason. */
@@ -239,6 +254,29 @@ static int count_rows(sqlite3 *db, const char *sql, const char *provider, const 
     return code == SQLITE_DONE ? SQLITE_OK : code;
 }
 
+static void explain_ambiguous(struct buf *reason, sqlite3 *db, const char *provider, const char *hint,
+                              int count)
+{
+    sqlite3_stmt *stmt = NULL;
+    const char *before = ": ";
+
+    buf_printf(reason, "%d keys of provider %s have that hint", count, provider);
+    if (sqlite3_prepare_v2(
+            db,
+            "SELECT position, key_id FROM key_state WHERE provider = ?1 AND position IS NOT NULL AND hint = "
+            "?2 ORDER BY position",
+            -1, &stmt, NULL) == SQLITE_OK &&
+        sqlite3_bind_text(stmt, 1, provider, -1, SQLITE_STATIC) == SQLITE_OK &&
+        sqlite3_bind_text(stmt, 2, hint, -1, SQLITE_STATIC) == SQLITE_OK)
+        while (sqlite3_step(stmt) == SQLITE_ROW) {
+            buf_printf(reason, "%sposition %d (key_id %s)", before, sqlite3_column_int(stmt, 0),
+                       (const char *)sqlite3_column_text(stmt, 1));
+            before = ", ";
+        }
+    sqlite3_finalize(stmt);
+    buf_puts(reason, "; name one by its position or key_id");
+}
+
 /* What `key` names: *rowid = the row, or 0 for all of the provider. An SQLite result code; SQLITE_NOTFOUND
  * with *reason when it names none or several. */
 static int find_rows(sqlite3 *db, const char *path, const char *provider, const char *key,
@@ -263,8 +301,7 @@ static int find_rows(sqlite3 *db, const char *path, const char *provider, const 
         return code;
     /* What was named is not repeated: it may be a whole key, given by mistake. */
     if (count > 1)
-        buf_printf(reason, "%d keys of provider %s have that hint; name one by its position or key_id", count,
-                   provider);
+        explain_ambiguous(reason, db, provider, key, count);
     else
         buf_printf(reason, "provider %s has no such key; name one by its position, key_id or hint", provider);
     return SQLITE_NOTFOUND;

@@ -34,6 +34,9 @@ void store_rows_fini(struct store_rows *rows);
 /* Configured keys in walking order, of one provider or (NULL) all. 0, or -1 and *reason. */
 int store_edit_list(const char *path, const char *provider, struct store_rows *rows, struct buf *reason);
 
+/* Forgets the rows of all other providers. */
+void store_rows_keep(struct store_rows *rows, const char *provider);
+
 /* The rows as a JSON array, what `clavigerctl --json keys` prints and GET /keys answers. */
 void store_rows_json(const struct store_rows *rows, struct buf *out);
 
@@ -46,7 +49,8 @@ enum store_edit_action {
 /*
  * Changes one key, or with key NULL all configured keys of the provider. key is a position, a key_id or a
  * hint that names just one key (a position wins over the others). *changed says how many rows. 0, or -1 and
- * *reason: no such provider or key, more than one key with that hint, database locked or unusable.
+ * *reason: no such provider or key, more than one key with that hint (then they are listed), database locked
+ * or unusable.
  */
 int store_edit_apply(const char *path, enum store_edit_action action, const char *provider, const char *key,
                      int64_t now_real_ms, int *changed, struct buf *reason);

@@ -142,3 +142,27 @@ int store_file_set_aside(const char *path, char **moved)
         *moved = strdup(to);
     return *moved != NULL ? 0 : -1;
 }
+
+ino_t store_file_beside(const char *path, const char *suffix, off_t *size)
+{
+    char name[PATH_MAX];
+    struct stat st;
+
+    if (!beside(path, suffix, name) || lstat(name, &st) < 0)
+        return 0;
+    if (size != NULL)
+        *size = st.st_size;
+    return st.st_ino;
+}
+
+int store_file_identify(const char *path, struct store_file_identity *out)
+{
+    struct stat st;
+
+    if (lstat(path, &st) < 0)
+        return -1;
+    *out = (struct store_file_identity){.dev = st.st_dev, .ino = st.st_ino, .size = st.st_size};
+    out->wal = store_file_beside(path, "-wal", NULL);
+    out->shm = store_file_beside(path, "-shm", NULL);
+    return 0;
+}

@@ -36,4 +36,19 @@ int store_file_appear(const char *grown, const char *path, bool replace);
  * caller. 0, or -1 with errno. */
 int store_file_set_aside(const char *path, char **moved);
 
+/* Which files they are now. */
+struct store_file_identity {
+    dev_t dev;
+    ino_t ino;
+    off_t size;
+    ino_t wal; /* 0 = there is none */
+    ino_t shm;
+};
+
+/* 0, or -1 with errno: PATH itself cannot be looked at. */
+int store_file_identify(const char *path, struct store_file_identity *out);
+
+/* The file at PATH and suffix, 0 = there is none. *size (may be NULL) stays as it was then. */
+ino_t store_file_beside(const char *path, const char *suffix, off_t *size);
+
 #endif

@@ -1,10 +1,12 @@
 /*
- * store_schema: the state database as a file and its tables. The master calls it before it forks, the
+ * store_schema: the state database as a file. The master calls it before it forks, the
  * housekeeper when the file has to be made anew, clavigerctl for its connections.
  */
 #include "io/store_schema.h"
 
 #include "io/store_file.h"
+#include "io/store_tables.h"
+#include "io/store_vfs.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -17,25 +19,6 @@
 
 /* A file up to this size is read through for damage at the start: some 20 ms. */
 #define CHECK_MAX_BYTES (4 * 1024 * 1024)
-
-/* From version N to N + 1; the whole way runs in one transaction. */
-static const char *const migrations[STORE_SCHEMA_VERSION] = {
-    "CREATE TABLE key_state("
-    " provider TEXT NOT NULL,"
-    " key_id TEXT NOT NULL,"
-    " hint TEXT,"
-    " position INTEGER,"
-    " permanent INTEGER NOT NULL DEFAULT 0,"
-    " cooldown_until INTEGER NOT NULL DEFAULT 0,"
-    " last_status INTEGER,"
-    " reason TEXT,"
-    " failures INTEGER NOT NULL DEFAULT 0,"
-    " updated_at INTEGER,"
-    " PRIMARY KEY(provider, key_id));"
-    "CREATE VIEW keys AS SELECT provider, position, hint, state, seconds_left, status, reason, failures, "
-    "updated"
-    " FROM (" STORE_SCHEMA_ROWS ") ORDER BY provider, position;",
-};
 
 bool store_schema_is_busy(int sqlite_code)
 {
@@ -63,6 +46,8 @@ const char *store_schema_advice(int sqlite_code)
     case SQLITE_CANTOPEN:
     case SQLITE_AUTH:
         return "check owner and mode of the file and of its directory";
+    case SQLITE_ERROR:
+        return "its tables are not what they should be: the daemon makes them again";
     case SQLITE_FULL:
         return "free some space on its file system";
     case SQLITE_CORRUPT:
@@ -94,35 +79,15 @@ static void explain_errno(struct buf *reason, const char *path, const char *what
 /* A connection without any pragma. It is to be closed whatever the result. */
 static int open_plain(const char *path, int busy_ms, sqlite3 **db)
 {
-    int code = sqlite3_open_v2(path, db,
-                               SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, NULL);
+    int code =
+        sqlite3_open_v2(path, db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE,
+                        store_vfs_name(busy_ms));
 
     if (code == SQLITE_OK) {
         sqlite3_extended_result_codes(*db, 1);
-        sqlite3_busy_timeout(*db, busy_ms);
+        store_vfs_wait(*db, busy_ms);
         code = sqlite3_db_config(*db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     }
-    return code;
-}
-
-/* The first column of the first row: as a number, or (text not NULL) whether it equals text. */
-static int query(sqlite3 *db, const char *sql, const char *text, int64_t *out)
-{
-    sqlite3_stmt *stmt = NULL;
-    int code = sqlite3_prepare_v2(db, sql, -1, &stmt, NULL);
-
-    if (code != SQLITE_OK)
-        return code;
-    code = sqlite3_step(stmt);
-    if (code == SQLITE_ROW) {
-        const char *found = (const char *)sqlite3_column_text(stmt, 0);
-        *out = text == NULL ? sqlite3_column_int64(stmt, 0) : (found != NULL && strcmp(found, text) == 0);
-        code = SQLITE_OK;
-    } else if (code == SQLITE_DONE) {
-        *out = 0;
-        code = SQLITE_OK;
-    }
-    sqlite3_finalize(stmt);
     return code;
 }
 
@@ -131,10 +96,10 @@ static int is_foreign(sqlite3 *db, int64_t *foreign)
 {
     int64_t version = 0;
     int64_t things = 0;
-    int code = query(db, "PRAGMA user_version", NULL, &version);
+    int code = store_tables_query(db, "PRAGMA user_version", NULL, &version);
 
     if (code == SQLITE_OK)
-        code = query(db, "SELECT count(*) FROM sqlite_schema", NULL, &things);
+        code = store_tables_query(db, "SELECT count(*) FROM sqlite_schema", NULL, &things);
     *foreign = version < 0 || (version == 0 && things > 0);
     return code;
 }
@@ -153,12 +118,12 @@ static int switch_to_wal(sqlite3 *db, const char *path, struct buf *reason)
 {
     int64_t is_wal = 0;
     int64_t foreign = 0;
-    int code = query(db, "PRAGMA journal_mode", "wal", &is_wal);
+    int code = store_tables_query(db, "PRAGMA journal_mode", "wal", &is_wal);
 
     if (code == SQLITE_OK && !is_wal)
         code = is_foreign(db, &foreign);
     if (code == SQLITE_OK && !is_wal && !foreign)
-        code = query(db, "PRAGMA journal_mode = WAL", "wal", &is_wal);
+        code = store_tables_query(db, "PRAGMA journal_mode = WAL", "wal", &is_wal);
     if (code != SQLITE_OK) {
         explain(reason, path, "cannot be opened", db, code);
     } else if (foreign) {
@@ -212,28 +177,19 @@ struct sqlite3 *store_schema_connect(const char *path, bool create, int busy_ms,
     return NULL;
 }
 
-/* Brings the tables to this version in one transaction. The version is read again inside: another daemon may
- * have done it meanwhile. */
-static int migrate(sqlite3 *db)
+bool store_schema_is_stripped(const char *path, int busy_ms)
 {
-    char sql[64];
+    sqlite3 *db = NULL;
     int64_t version = 0;
-    int code = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    bool complete = true;
+    int code = open_plain(path, busy_ms, &db);
 
-    if (code != SQLITE_OK)
-        return code;
-    code = query(db, "PRAGMA user_version", NULL, &version);
-    for (int64_t v = version; code == SQLITE_OK && v < STORE_SCHEMA_VERSION; v++)
-        code = sqlite3_exec(db, migrations[v], NULL, NULL, NULL);
-    if (code == SQLITE_OK && version < STORE_SCHEMA_VERSION) {
-        snprintf(sql, sizeof(sql), "PRAGMA user_version = %d", STORE_SCHEMA_VERSION);
-        code = sqlite3_exec(db, sql, NULL, NULL, NULL);
-    }
     if (code == SQLITE_OK)
-        code = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
-    if (code != SQLITE_OK)
-        sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
-    return code;
+        code = store_tables_query(db, "PRAGMA user_version", NULL, &version);
+    if (code == SQLITE_OK && version == STORE_SCHEMA_VERSION)
+        code = store_tables_complete(db, &complete);
+    sqlite3_close(db);
+    return code == SQLITE_OK && !complete;
 }
 
 /* Makes a new database at PATH. like: the file that was there, whose owner it gets; NULL = none. */
@@ -252,7 +208,7 @@ static int create_new(const char *path, const struct stat *like, bool replace, s
         unlink(grown);
         return -1;
     }
-    code = migrate(db);
+    code = store_tables_migrate(db);
     /* Closed with a checkpoint, so that the one file is the whole database. Nobody else knows it yet. */
     if (code == SQLITE_OK)
         code = sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
@@ -307,16 +263,18 @@ static enum verdict examine(const char *path, off_t size, int busy_ms, struct bu
     int64_t version = 0;
     int64_t foreign = 0;
     int64_t sound = 1;
-    int64_t rows = 0;
+    bool ours = true;
     int code = open_plain(path, busy_ms, &db);
     enum verdict verdict = REFUSED;
 
     if (code == SQLITE_OK)
-        code = query(db, "PRAGMA user_version", NULL, &version);
+        code = store_tables_query(db, "PRAGMA user_version", NULL, &version);
     if (code == SQLITE_OK)
         code = is_foreign(db, &foreign);
     if (code == SQLITE_OK && version <= STORE_SCHEMA_VERSION && !foreign && size <= CHECK_MAX_BYTES)
-        code = query(db, "PRAGMA integrity_check(1)", "ok", &sound);
+        code = store_tables_query(db, "PRAGMA integrity_check(1)", "ok", &sound);
+    if (code == SQLITE_OK && version == STORE_SCHEMA_VERSION && !foreign && sound)
+        code = store_tables_are_ours(db, &ours);
     if (store_schema_is_damage(code) || (code == SQLITE_OK && !sound)) {
         verdict = DAMAGED;
     } else if (code != SQLITE_OK) {
@@ -328,9 +286,7 @@ static enum verdict examine(const char *path, off_t size, int busy_ms, struct bu
                    "state database %s: was made by a newer version (schema %lld, known up to %d); "
                    "install that version or move the file away",
                    path, (long long)version, STORE_SCHEMA_VERSION);
-    } else if (foreign ||
-               (version > 0 && (query(db, "SELECT count(*) FROM key_state", NULL, &rows) == SQLITE_ERROR ||
-                                query(db, "SELECT count(*) FROM keys", NULL, &rows) == SQLITE_ERROR))) {
+    } else if (foreign || !ours) {
         explain_foreign(reason, path);
     } else {
         verdict = version < STORE_SCHEMA_VERSION ? OLDER : GOOD;
@@ -347,7 +303,7 @@ static int bring_up(const char *path, int busy_ms, struct buf *reason)
 
     if (db == NULL)
         return -1;
-    code = migrate(db);
+    code = store_tables_migrate(db);
     if (code != SQLITE_OK)
         explain(reason, path, "cannot be brought up to date", db, code);
     sqlite3_close(db);
@@ -472,6 +428,13 @@ static int place_rows(sqlite3 *db, const struct provider_list *providers)
     return code;
 }
 
+int store_schema_place(struct sqlite3 *db, const struct provider_list *providers)
+{
+    int code = retire_rows(db, providers);
+
+    return code == SQLITE_OK ? place_rows(db, providers) : code;
+}
+
 int store_schema_sync(const char *path, const struct provider_list *providers, int busy_ms,
                       struct buf *reason)
 {
@@ -482,9 +445,7 @@ int store_schema_sync(const char *path, const struct provider_list *providers, i
         return -1;
     code = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
     if (code == SQLITE_OK)
-        code = retire_rows(db, providers);
-    if (code == SQLITE_OK)
-        code = place_rows(db, providers);
+        code = store_schema_place(db, providers);
     if (code == SQLITE_OK)
         code = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
     if (code != SQLITE_OK)

@@ -6,7 +6,7 @@
  *
  * Every connection of this project is opened by store_schema_connect(): WAL, synchronous=NORMAL, mmap_size=0,
  * wal_autocheckpoint=0 (SQLite before 3.51.3 can lose committed rows when several connections checkpoint by
- * themselves: sqlite.org/wal.html#walresetbug), no checkpoint on close.
+ * themselves: sqlite.org/wal.html#walresetbug), no checkpoint on close, no long sleep (store_vfs).
  */
 #ifndef CLAVIGER_IO_STORE_SCHEMA_H
 #define CLAVIGER_IO_STORE_SCHEMA_H
@@ -38,8 +38,8 @@ struct sqlite3;
     "key_state)"                                                                                             \
     " WHERE position IS NOT NULL"
 
-/* Opens with the pragmas above. busy_ms is SQLite's busy_timeout. With create, a missing file is made with
- * mode 0640. NULL on failure, *sqlite_code and *reason say why. */
+/* Opens with the pragmas above. busy_ms is how long it waits for a lock, as store_vfs_wait(). With create, a
+ * missing file is made with mode 0640. NULL on failure, *sqlite_code and *reason say why. */
 struct sqlite3 *store_schema_connect(const char *path, bool create, int busy_ms, int *sqlite_code,
                                      struct buf *reason);
 
@@ -67,6 +67,12 @@ int store_schema_check(const char *path, struct buf *reason);
  */
 int store_schema_sync(const char *path, const struct provider_list *providers, int busy_ms,
                       struct buf *reason);
+
+/* The same inside a transaction of the caller's. An SQLite result code. */
+int store_schema_place(struct sqlite3 *db, const struct provider_list *providers);
+
+/* Whether the file at PATH has this version's number and not its tables. What cannot be read has them. */
+bool store_schema_is_stripped(const char *path, int busy_ms);
 
 /* What an SQLite result code (also an extended one) means for whoever has to decide. */
 bool store_schema_is_busy(int sqlite_code);       /* somebody holds a lock: try again */

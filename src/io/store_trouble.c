@@ -17,7 +17,7 @@ static const char *const access_words[STORE_ACCESSES] = {
 
 void store_trouble_init(struct store_trouble *trouble, const char *path, struct shared *shared)
 {
-    *trouble = (struct store_trouble){.path = path, .shared = shared, .condition = DATABASE_OK};
+    *trouble = (struct store_trouble){.path = path, .shared = shared};
     for (size_t i = 0; i < STORE_ACCESSES; i++)
         trouble->busy_since[i] = INT64_MAX;
 }
@@ -26,7 +26,6 @@ void store_trouble_begin(struct store_trouble *trouble, enum store_access access
                          const struct store_clock *now)
 {
     enum database_condition condition = store_schema_is_busy(code) ? DATABASE_BUSY : DATABASE_FAILING;
-    bool changed;
 
     if (condition == DATABASE_BUSY) {
         if (trouble->busy_since[access] == INT64_MAX)
@@ -35,10 +34,8 @@ void store_trouble_begin(struct store_trouble *trouble, enum store_access access
             return;
     }
     atomic_fetch_add(&trouble->shared->database_errors, 1);
-    changed = shared_database_is(trouble->shared, condition, now->real_ms);
-    /* A process that said it before does not say it again because another one meanwhile believed it to be
-     * over. */
-    if (changed && trouble->condition < condition) {
+    atomic_store(&trouble->shared->database_failed_ms, now->mono_ms);
+    if (shared_database_is(trouble->shared, condition, now->real_ms)) {
         if (text != NULL)
             log_error("%s; requests are served, new key marks are kept in shared memory meanwhile", text);
         else
@@ -48,25 +45,25 @@ void store_trouble_begin(struct store_trouble *trouble, enum store_access access
                 trouble->path, access_words[access], sqlite3_errstr(code), store_schema_advice(code));
     }
     trouble->failing[access] = true;
-    if (trouble->condition < condition)
-        trouble->condition = condition;
+}
+
+void store_trouble_end(struct store_trouble *trouble, enum store_access access)
+{
+    trouble->busy_since[access] = INT64_MAX;
+    trouble->failing[access] = false;
+}
+
+bool store_trouble_here(const struct store_trouble *trouble)
+{
+    for (size_t i = 0; i < STORE_ACCESSES; i++)
+        if (trouble->failing[i])
+            return true;
+    return false;
 }
 
 void store_trouble_over(struct store_trouble *trouble, const struct store_clock *now)
 {
-    if (shared_database_is(trouble->shared, DATABASE_OK, now->real_ms))
+    if (now->mono_ms - atomic_load(&trouble->shared->database_failed_ms) >= STORE_QUIET_MS &&
+        shared_database_is(trouble->shared, DATABASE_OK, now->real_ms))
         log_info("state database %s: works again", trouble->path);
-}
-
-void store_trouble_end(struct store_trouble *trouble, enum store_access access, const struct store_clock *now)
-{
-    trouble->busy_since[access] = INT64_MAX;
-    if (!trouble->failing[access])
-        return;
-    trouble->failing[access] = false;
-    for (size_t i = 0; i < STORE_ACCESSES; i++)
-        if (trouble->failing[i])
-            return;
-    trouble->condition = DATABASE_OK;
-    store_trouble_over(trouble, now);
 }

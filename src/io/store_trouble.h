@@ -2,8 +2,9 @@
  * store_trouble: what a process says about a database that does not do what it should. Used by store and
  * housekeeper.
  *
- * Each failing state of affairs is logged once when it begins and once when it is over, by whichever process
- * is first; all of them count their errors in shared memory and keep its condition true.
+ * Each failing state of affairs is logged once when it begins, by whichever process is first, and once when
+ * it is over, by the housekeeper: when no process has met it for STORE_QUIET_MS. All of them count their
+ * errors in shared memory and note there when they met the last.
  */
 #ifndef CLAVIGER_IO_STORE_TROUBLE_H
 #define CLAVIGER_IO_STORE_TROUBLE_H
@@ -19,7 +20,6 @@ struct store_trouble {
     struct shared *shared;              /* borrowed */
     int64_t busy_since[STORE_ACCESSES]; /* monotonic; INT64_MAX = not busy */
     bool failing[STORE_ACCESSES];
-    enum database_condition condition; /* the worst that this process has met and that is not over */
 };
 
 void store_trouble_init(struct store_trouble *trouble, const char *path, struct shared *shared);
@@ -30,13 +30,17 @@ void store_trouble_init(struct store_trouble *trouble, const char *path, struct 
 void store_trouble_begin(struct store_trouble *trouble, enum store_access access, int code, const char *text,
                          const struct store_clock *now);
 
-/* An access worked. */
-void store_trouble_end(struct store_trouble *trouble, enum store_access access,
-                       const struct store_clock *now);
+/* An access worked: this process's part in it is over. */
+void store_trouble_end(struct store_trouble *trouble, enum store_access access);
 
-/* Everything was seen to work: takes back what another process has reported, too. */
+/* Whether any access of this process fails. */
+bool store_trouble_here(const struct store_trouble *trouble);
+
+/* Everything was seen to work here: it is over for all when no process failed of late. */
 void store_trouble_over(struct store_trouble *trouble, const struct store_clock *now);
 
 #define STORE_BUSY_MS 500
+/* Whoever fails tries again, and reports again, sooner than that. */
+#define STORE_QUIET_MS 1000
 
 #endif

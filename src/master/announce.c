@@ -4,6 +4,7 @@
 #include "master/announce.h"
 
 #include "base/log.h"
+#include "core/credential.h"
 
 #include <string.h>
 
@@ -50,10 +51,10 @@ static const struct provider *choose_provider(const struct provider_list *provid
     return providers->count > 0 ? &providers->items[0] : NULL;
 }
 
-void announce_example(struct buf *out, const struct provider_list *providers, const char *listen_text)
+void announce_example(struct buf *out, const struct conf *conf, const char *listen_text)
 {
     static const char UNIX[] = "unix:";
-    const struct provider *p = choose_provider(providers);
+    const struct provider *p = choose_provider(&conf->providers);
     if (!p)
         return;
     bool is_unix = strncmp(listen_text, UNIX, sizeof(UNIX) - 1) == 0;
@@ -64,6 +65,8 @@ void announce_example(struct buf *out, const struct provider_list *providers, co
         buf_puts(out, "-H 'anthropic-version: 2023-06-01' ");
     if (p->key_count == 0)
         buf_printf(out, "-H '%s: %sYOUR-KEY' ", p->auth_header, p->auth_prefix);
+    else if (conf->clients)
+        buf_puts(out, "-H '" CREDENTIAL_TOKEN_HEADER ": YOUR-TOKEN' ");
     buf_puts(out, "http://");
     if (is_unix)
         buf_puts(out, "localhost");
@@ -85,9 +88,12 @@ void announce_start(const struct generation *g, const char *version, const char 
     for (size_t i = 0; i < g->sockets.count; i++)
         log_info("listening on %s for %s", g->sockets.entries[i].text,
                  i < g->sockets.listens ? "clients" : "health and metrics");
+    if (g->conf->clients)
+        log_info("clients: %zu token%s in %s; without one nobody uses the pools", g->conf->clients->count,
+                 g->conf->clients->count == 1 ? "" : "s", g->conf->clients_file);
     announce_providers(&g->conf->providers);
     if (g->sockets.listens > 0)
-        announce_example(&example, &g->conf->providers, g->sockets.entries[0].text);
+        announce_example(&example, g->conf, g->sockets.entries[0].text);
     if (example.len > 0 && !example.failed)
         log_info("try: %s", example.data);
     buf_fini(&example);

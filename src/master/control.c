@@ -124,6 +124,9 @@ struct control *control_adopt(const char *path, int *fd, const struct control_ev
 
 void control_begin(struct control *control)
 {
+    /* Clients are told the pid of the process that listened last (SO_PEERCRED, unix(7)): ours from here on,
+     * for whoever waits for the end of the master. */
+    (void)listen(control->fd, SOCKETS_BACKLOG);
     note_file(control);
     control->accept_ms = 0;
 }

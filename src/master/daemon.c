@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -83,14 +84,21 @@ void daemon_set_limits(void)
 static _Noreturn void await_ready(int fd, pid_t child)
 {
     char word = 0;
+    int status = 0;
     ssize_t n;
     do {
         n = read(fd, &word, 1);
     } while (n < 0 && errno == EINTR);
     if (n == 1)
         _exit(0);
-    while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
         ;
+    /* One that failed has said why; one that was ended has not. */
+    if (WIFSIGNALED(status))
+        dprintf(2, "clavigerd: killed by signal %d (%s) before it was ready\n", WTERMSIG(status),
+                strsignal(WTERMSIG(status)));
+    else if (WEXITSTATUS(status) == 0)
+        dprintf(2, "clavigerd: told to stop before it was ready\n");
     _exit(1);
 }
 

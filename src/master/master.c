@@ -34,13 +34,18 @@
 
 static const char STOPPING[] = "the daemon is stopping";
 
-/* Says why the start failed: in the log, and to whoever waits at a terminal when the log is elsewhere. */
+/* Says why the start failed. */
 static void complain(const struct master *m, const char *reason)
 {
     log_error("cannot start: %s", reason);
     upgrade_heir_refuse(m->options->heir, reason);
-    if (m->log_elsewhere && m->parent.stderr_fd >= 0)
-        dprintf(m->parent.stderr_fd, "clavigerd: %s\n", reason);
+}
+
+/* The log leaves stderr: until everything serves, errors reach whoever waits at a terminal all the same. */
+static void leave_terminal(struct master *m)
+{
+    log_echo(m->parent.stderr_fd);
+    m->parent.stderr_fd = -1;
 }
 
 static void event_status(void *arg, struct buf *json)
@@ -144,6 +149,7 @@ static void after_first_start(struct master *m)
     if (m->serving) {
         upgrade_heir_take_over(m);
         announce_start(m->serving, m->options->version, m->options->conf_file);
+        log_end_echo();
         daemon_ready(&m->parent);
         notify_ready();
         return;
@@ -297,12 +303,14 @@ static int begin(struct master *m, struct conf **conf, struct buf *reason)
     if (m->owner && store_schema_sync(g->conf->state_db, &g->conf->providers, MASTER_BUSY_MS, reason) < 0)
         return -1;
     if (m->parent.detached) {
+        leave_terminal(m);
         daemon_leave_standard();
-        m->log_elsewhere = true;
     }
     if (reload_open_log(g->conf, &g->user, m->parent.detached, reason) < 0)
         return -1;
-    m->log_elsewhere = m->parent.detached || strcmp(g->conf->log.target, "stderr") != 0;
+    if (!m->parent.detached && strcmp(g->conf->log.target, "stderr") != 0)
+        leave_terminal(m);
+    log_set_dropped_counter(&m->context.shared->log_dropped);
     generation_start(g, &m->context, clock_mono_ms());
     return 0;
 }
@@ -315,11 +323,13 @@ static void close_house(struct master *m)
     control_free(&m->control);
     fd_close(&m->context.lifeline_fd);
     fd_close(&m->lifeline_write_fd);
+    log_set_dropped_counter(NULL);
     shared_free(&m->context.shared);
     fd_close(&m->shared_fd);
     pidfile_remove(&m->pidfile);
     fd_close(&m->parent.ready_fd);
     fd_close(&m->parent.stderr_fd);
+    log_end_echo();
     free(m->reload.error);
     free(m->upgrade.last.error);
     fd_close(&m->upgrade.fd); /* last: it tells the new master of our end */

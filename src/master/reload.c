@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "io/store_file.h"
 #include "io/store_schema.h"
 #include "master/notify.h"
 #include "master/upgrade_heir.h"
@@ -13,6 +14,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define RELOAD_BUSY_MS 500 /* how long a busy database may hold the master up */
 
@@ -23,11 +26,33 @@ int reload_open_log(const struct conf *conf, const struct child_user *user, bool
     struct log_options options = {.target = elsewhere ? "syslog" : conf->log.target,
                                   .format = conf->log.format,
                                   .level = conf->log.level};
-    log_set_owner(user->set ? user->uid : (uid_t)-1, user->set ? user->gid : (gid_t)-1);
-    if (log_open(&options, &why) == 0)
+    if (log_open(&options, &why) == 0) {
+        /* Only now: what is written on when this fails stays whose it is. */
+        log_set_owner(user->set ? user->uid : (uid_t)-1, user->set ? user->gid : (gid_t)-1);
         return 0;
+    }
     buf_printf(reason, "log target %s: %s", options.target, why ? why : "cannot be opened");
     return -1;
+}
+
+int reload_check_store_user(const struct conf *conf, const struct child_user *user, struct buf *reason)
+{
+    const char *slash = strrchr(conf->state_db, '/');
+    size_t len = slash && slash > conf->state_db ? (size_t)(slash - conf->state_db) : 1;
+    char *dir = strndup(slash ? conf->state_db : ".", len);
+    int rc = 0;
+    /* What else may be wrong with it, store_schema tells. */
+    if (dir && user->set && child_user_may_write(user, dir) < 0 && errno == EACCES) {
+        conf_put_state_db_place(conf, reason);
+        buf_printf(
+            reason,
+            "state_db: the user %s cannot write to %s, where the database is to be: run chown %s on it, "
+            "or set another state_db or user",
+            conf->user, dir, conf->user);
+        rc = -1;
+    }
+    free(dir);
+    return rc;
 }
 
 int reload_prepare_store(const struct generation *g, int busy_ms, struct buf *reason)
@@ -36,6 +61,8 @@ int reload_prepare_store(const struct generation *g, int busy_ms, struct buf *re
     char *damaged = NULL;
     uid_t owner = g->user.set ? g->user.uid : (uid_t)-1;
     gid_t group = g->user.set ? g->user.gid : (gid_t)-1;
+    if (reload_check_store_user(g->conf, &g->user, reason) < 0)
+        return -1;
     conf_put_state_db_place(g->conf, &why);
     int rc = store_schema_prepare(g->conf->state_db, owner, group, busy_ms, &damaged, &why);
     if (rc < 0)
@@ -68,6 +95,33 @@ static bool store_differs(const struct generation *a, const struct generation *b
            a->user.uid != b->user.uid || a->user.gid != b->user.gid;
 }
 
+void reload_note_owner(const struct master *m, struct store_owner *owner)
+{
+    struct stat st;
+    bool known = stat(m->serving->conf->state_db, &st) == 0;
+    owner->uid = known ? st.st_uid : (uid_t)-1;
+    owner->gid = known ? st.st_gid : (gid_t)-1;
+}
+
+void reload_give_back(const struct master *m, const struct store_owner *owner)
+{
+    struct stat st;
+    const char *path = m->serving->conf->state_db;
+    if (owner->uid == (uid_t)-1 || stat(path, &st) < 0 ||
+        (st.st_uid == owner->uid && st.st_gid == owner->gid))
+        return;
+    if (store_file_give(path, owner->uid, owner->gid) < 0)
+        log_warning("state database %s: cannot be given back to its user: %s", path, strerror(errno));
+}
+
+/* What was given to the user of a configuration that is refused belongs to whom it did. */
+static void give_back(const struct master *m, const struct generation *failed)
+{
+    reload_give_back(m, &m->reload_owner);
+    if (failed->user.set && !m->serving->user.set)
+        log_set_owner(geteuid(), getegid());
+}
+
 /* Everything up to the fork. NULL and *reason. */
 static struct generation *prepare(struct master *m, struct buf *reason)
 {
@@ -81,9 +135,12 @@ static struct generation *prepare(struct master *m, struct buf *reason)
     struct generation *g = generation_new(&m->context, ++m->last_number, &conf, m->serving, reason);
     if (!g)
         return NULL;
+    reload_note_owner(m, &m->reload_owner);
     if ((store_differs(g, m->serving) && reload_prepare_store(g, RELOAD_BUSY_MS, reason) < 0) ||
-        reload_open_log(g->conf, &g->user, m->parent.detached, reason) < 0)
+        reload_open_log(g->conf, &g->user, m->parent.detached, reason) < 0) {
+        give_back(m, g);
         generation_free(&g, &m->context, m->serving);
+    }
     return g;
 }
 
@@ -170,6 +227,7 @@ static void roll_back(struct master *m, int64_t now_ms)
     struct buf reason = {0};
     struct buf ignored = {0};
     buf_append(&reason, failed->failure.data, failed->failure.len);
+    give_back(m, failed);
     if (reload_open_log(m->serving->conf, &m->serving->user, m->parent.detached, &ignored) < 0)
         log_warning("the log stays where the refused configuration put it: %s",
                     ignored.data ? ignored.data : "");

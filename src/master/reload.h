@@ -11,6 +11,10 @@
 int reload_open_log(const struct conf *conf, const struct child_user *user, bool detached,
                     struct buf *reason);
 
+/* Whether the user may use the directory of the configuration's database: SQLite makes files there. 0, or -1
+ * and *reason, a whole line with its place. */
+int reload_check_store_user(const struct conf *conf, const struct child_user *user, struct buf *reason);
+
 /* Makes the database of a configuration ready; a damaged one that was moved aside is told in the log. 0 or -1
  * and *reason. */
 int reload_prepare_store(const struct generation *g, int busy_ms, struct buf *reason);
@@ -21,6 +25,11 @@ void reload_begin(struct master *master, int64_t now_ms);
 
 /* Looks whether `next` is ready (then it becomes `serving`) or has failed (then it is taken back). */
 void reload_watch(struct master *master, int64_t now_ms);
+
+/* Whose the database is that serves; and gives it back to that user, should it belong to another one by then:
+ * what is tried with another configuration may give it away. */
+void reload_note_owner(const struct master *master, struct store_owner *owner);
+void reload_give_back(const struct master *master, const struct store_owner *owner);
 
 /* Takes `next` back because of something else. */
 void reload_abandon(struct master *master, const char *why, int64_t now_ms);

@@ -18,6 +18,12 @@ struct reload_record {
     char *error;     /* owned; NULL = it serves */
 };
 
+/* Whose the database was before something was tried; a uid of -1 = not known. */
+struct store_owner {
+    uid_t uid;
+    gid_t gid;
+};
+
 /* The way to a new binary, as the master sees it that is to be replaced. */
 struct upgrade {
     bool wanted;
@@ -26,13 +32,14 @@ struct upgrade {
     bool heard;          /* it has said something: it is no program that knows nothing of upgrades */
     bool given_up;       /* only its end is waited for */
     int64_t deadline_ms; /* until then it must be ready, or, when given up, gone */
+    struct store_owner owner;
+    uint32_t generation; /* that served when it began */
     struct reload_record last;
 };
 
 struct master {
     const struct master_options *options;
     struct daemon_parent parent; /* a copy of the options', closed when the start is over */
-    bool log_elsewhere;          /* the log has left stderr */
     bool owner; /* of pid file, control socket and the shared words: false for a successor before the commit,
                    and for the old master after it */
     struct generation_context context;
@@ -47,6 +54,7 @@ struct master {
     int64_t started_mono_ms;
     bool reload_wanted;
     struct reload_record reload;
+    struct store_owner reload_owner;
     struct upgrade upgrade;
     bool stopping;
     bool term_seen;

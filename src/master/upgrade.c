@@ -11,6 +11,7 @@
 #include "base/title.h"
 #include "io/keyfile_env.h"
 #include "master/notify.h"
+#include "master/reload.h"
 #include "master/signals.h"
 #include "master/upgrade_handover.h"
 
@@ -210,6 +211,8 @@ out:
 
 void upgrade_begin(struct master *m, int64_t now_ms)
 {
+    m->upgrade.generation = m->serving->number;
+    reload_note_owner(m, &m->upgrade.owner);
     m->upgrade.wanted = false;
     m->upgrade.heard = false;
     m->upgrade.given_up = false;
@@ -335,6 +338,9 @@ bool upgrade_reaped(struct master *m, pid_t pid, int wait_status, int64_t now_ms
     m->upgrade.pid = 0;
     m->upgrade.given_up = false;
     clear_foreign_slots(m);
+    /* A reload meanwhile has given the database to whom it wanted. */
+    if (m->serving->number == m->upgrade.generation)
+        reload_give_back(m, &m->upgrade.owner);
     return true;
 }
 

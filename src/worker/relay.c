@@ -113,7 +113,7 @@ static enum step_result step_judge(struct relay *relay)
     if (!relay->has_head && !relay->attempt_done)
         return STEP_WAIT;
     if (relay->refusal) {
-        relay->relays->env.discard(&relay->attempt);
+        relay->relays->env.discard(&relay->attempt, &relay->dump);
         relay->step = RELAY_WALK;
         return STEP_AGAIN;
     }
@@ -139,6 +139,8 @@ static enum step_result step_commit(struct relay *relay)
     relay->first_byte_ms = now.mono_ms - relay->began.mono_ms;
     header_list_fini(&relay->upstream_headers);
     relay->step = RELAY_STREAM;
+    relay->streaming = !relay->body_complete;
+    relay->relays->streams += relay->streaming;
     if (!relay->in_call)
         relay->ops->answer(relay->client);
     return STEP_AGAIN;
@@ -150,7 +152,7 @@ static enum step_result step_stream(struct relay *relay)
         return STEP_WAIT;
     if (relay->cut && relay->attempt != NULL)
         relay->relays->env.abort(&relay->attempt);
-    bool readable = relay->body_at < relay->body.len || relay->body_complete || relay->cut;
+    bool readable = relay->body_at < relay->body.len - relay->body_held || relay->body_complete || relay->cut;
     if (relay->reader_waits && readable) {
         relay->reader_waits = false;
         relay->ops->readable(relay->client);
@@ -206,6 +208,7 @@ struct relays *relays_new(const struct relay_env *env)
     relays->env = *env;
     if (getrandom(&relays->id_base, sizeof relays->id_base, 0) != (ssize_t)sizeof relays->id_base)
         relays->id_base = (uint64_t)(uintptr_t)relays;
+    relays->random = relays->id_base;
     return relays;
 }
 
@@ -218,6 +221,11 @@ void relays_free(struct relays **relays)
 size_t relays_count(const struct relays *relays)
 {
     return relays->count;
+}
+
+size_t relays_streams(const struct relays *relays)
+{
+    return relays->streams;
 }
 
 static void write_id(char out[17], uint64_t id)
@@ -277,16 +285,14 @@ static void admit(struct relay *relay)
                      provider->name, provider->base_url.reason);
         return;
     }
-    switch (credential_judge(provider, request->headers)) {
-    case CREDENTIAL_UNKNOWN_TOKEN:
-        relay_reply(relay, REPLY_UNAUTHORIZED, 0, "this gateway token is not known here");
+    enum credential_kind kind = credential_judge(provider, conf->clients, request->headers, &relay->identity);
+    const char *refusal = credential_refusal(kind);
+    if (refusal != NULL) {
+        bool known = kind == CREDENTIAL_NOT_THIS_PROVIDER || kind == CREDENTIAL_NO_BYOK;
+        relay_reply(relay, known ? REPLY_FORBIDDEN : REPLY_UNAUTHORIZED, 0, refusal);
         return;
-    case CREDENTIAL_CENTRALIZED:
-        relay->centralized = true;
-        break;
-    case CREDENTIAL_BYOK:
-        break;
     }
+    relay->centralized = kind == CREDENTIAL_CENTRALIZED;
     if (request->framing.content_length > conf->limits.request_body)
         relay_replyf(relay, REPLY_BODY_TOO_LARGE, "the request body is larger than %" PRId64 " bytes",
                      conf->limits.request_body);
@@ -299,6 +305,7 @@ struct relay *relay_new(struct relays *relays, const struct relay_request *reque
     if (relay == NULL)
         return NULL;
     relay->in_call = true;
+    relay_trace_begin(relay);
     admit(relay);
     if (relay->answered)
         drive(relay);
@@ -314,11 +321,15 @@ static void write_log(struct relay *relay, bool complete)
         return;
     env->clock(env->clock_arg, &now);
     bool gone = !complete && !relay->cut;
+    struct usage usage;
+    bool has_usage = usage_result(&relay->usage, &usage);
     size_t path_len = strcspn(relay->request.target, "?");
     const struct access_record record = {
         .time_real_ms = relay->began.real_ms,
         .id = relay->id,
-        .client = relay->request.peer != NULL ? relay->request.peer : "unix",
+        .client = relay->identity != NULL       ? relay->identity->name
+                  : relay->request.peer != NULL ? relay->request.peer
+                                                : "unix",
         .provider = relay->provider != NULL ? relay->provider->name : NULL,
         .method = relay->request.method,
         .path = arena_strndup(relay->request.arena, relay->request.target, path_len),
@@ -334,7 +345,12 @@ static void write_log(struct relay *relay, bool complete)
         .error = relay->error != NULL ? relay->error
                  : gone               ? "client_closed"
                                       : NULL,
+        .upstream_id = relay->upstream_id,
+        .provider_index = relay->provider != NULL ? relay->provider - env->conf->providers.items : -1,
+        .usage = has_usage ? &usage : NULL,
+        .walked = relay->walk.pool != NULL,
     };
+    relay_trace_end(relay, &record);
     env->log(env->log_arg, &record);
 }
 
@@ -361,9 +377,11 @@ void relay_finish(struct relay **relay, bool complete)
     if (r == NULL)
         return;
     r->relays->env.abort(&r->attempt);
+    dump_end(&r->dump, "given up before a response came");
     write_log(r, complete);
     unlink_ready(r);
     r->relays->count--;
+    r->relays->streams -= r->streaming;
     header_list_fini(&r->upstream_headers);
     header_list_fini(&r->answer_headers);
     spool_fini(&r->spool);
@@ -371,6 +389,7 @@ void relay_finish(struct relay **relay, bool complete)
     buf_fini(&r->body);
     buf_fini(&r->encoded);
     gunzip_free(&r->gunzip);
+    relay_usage_fini(r);
     recycle_free(r);
 }
 
@@ -479,7 +498,7 @@ static void refill(struct relay *relay)
 
 ssize_t relay_read(struct relay *relay, char *out, size_t max)
 {
-    size_t waiting = relay->body.len - relay->body_at;
+    size_t waiting = relay->body.len - relay->body_held - relay->body_at;
     if (waiting == 0) {
         if (relay->cut)
             return RELAY_READ_CUT;

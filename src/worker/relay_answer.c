@@ -4,6 +4,8 @@
  */
 #include "worker/relay_internal.h"
 
+#include "base/log.h"
+
 #include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
@@ -37,6 +39,7 @@ void relay_reply(struct relay *relay, enum reply_code code, int64_t retry_after_
     add_reply_headers(relay, code, retry_after_s);
     buf_fini(&relay->body);
     relay->body_at = 0;
+    relay->body_held = 0;
     reply_body(&relay->body, code, shape, message);
     if (relay->body.failed)
         buf_fini(&relay->body);
@@ -96,13 +99,18 @@ int relay_keep_head(struct relay *relay, const struct response_head *head)
     if (header_copy_end_to_end(&head->headers, NULL, headers) != 0)
         return -1;
     header_remove(headers, REPLY_ERROR_HEADER); /* ours alone: it says who answered */
+    if (relay->centralized && credential_strip_echo(relay->provider->keys[relay->key].secret, headers) > 0)
+        log_warning("provider %s: its answer repeated key %s in a header field, which the client did not get",
+                    relay->provider->name, relay->provider->keys[relay->key].hint);
     relay->answer = (struct relay_answer){
         .status = head->status,
         .headers = headers,
         .content_length = head->chunked ? -1 : head->content_length,
         .bodiless = has_no_body(relay, head->status),
     };
-    if (relay->ask_gzip && !relay->answer.bodiless && is_gzip(head)) {
+    /* In redirects and errors; in what a request succeeds with it would cost too much. */
+    relay->hides_key = relay->centralized && head->status >= 300;
+    if ((relay->ask_gzip || relay->hides_key) && !relay->answer.bodiless && is_gzip(head)) {
         relay->gunzip = gunzip_new();
         if (relay->gunzip == NULL)
             return -1;
@@ -144,10 +152,30 @@ static bool decoding_waits(const struct relay *relay)
     return relay->encoded.len > 0 || (relay->gunzip != NULL && gunzip_is_pending(relay->gunzip));
 }
 
+/* The key does not go to the client. Called when the body has bytes more than `before`. */
+static void hide_key(struct relay *relay, size_t before)
+{
+    size_t from = before - relay->body_held;
+    if (relay->hides_key && relay->body.len > before)
+        relay->body_held = credential_hide(relay->provider->keys[relay->key].secret, relay->body.data + from,
+                                           relay->body.len - from);
+}
+
+/* The body is complete: what was held back is no whole key, but near enough to one to be none of the client's
+ * business. */
+static void release_held(struct relay *relay)
+{
+    if (relay->body_held >= CREDENTIAL_ECHO_LEN_MIN)
+        memset(relay->body.data + relay->body.len - relay->body_held, '*', relay->body_held);
+    relay->body_held = 0;
+}
+
 static void decode(struct relay *relay, const char *data, size_t *len)
 {
+    size_t before = relay->body.len;
     if (gunzip_feed(relay->gunzip, data, len, &relay->body, room(relay)) != 0)
         cut(relay, "upstream_cut");
+    hide_key(relay, before);
 }
 
 bool relay_add_body(struct relay *relay, const char *data, size_t len)
@@ -159,7 +187,9 @@ bool relay_add_body(struct relay *relay, const char *data, size_t len)
     buf_consume(&relay->body, relay->body_at);
     relay->body_at = 0;
     if (relay->gunzip == NULL) {
+        size_t before = relay->body.len;
         buf_append(&relay->body, data, len);
+        hide_key(relay, before);
     } else {
         size_t used = len;
         decode(relay, data, &used);
@@ -189,8 +219,10 @@ void relay_end_body(struct relay *relay)
 {
     if (relay->cut || decoding_waits(relay))
         return;
-    if (relay->gunzip != NULL && !gunzip_is_whole(relay->gunzip))
+    if (relay->gunzip != NULL && !gunzip_is_whole(relay->gunzip)) {
         cut(relay, "upstream_cut");
-    else
+    } else {
+        release_held(relay);
         relay->body_complete = true;
+    }
 }

@@ -7,6 +7,7 @@
  */
 #include "worker/upstream_internal.h"
 
+#include "base/log.h"
 #include "base/recycle.h"
 
 #include <stdio.h>
@@ -79,6 +80,10 @@ static void unlink_ready(struct upstream *upstream, struct attempt *attempt)
 static void retire(struct attempt *attempt, bool reusable)
 {
     struct upstream *upstream = attempt->upstream;
+    if (upstream->counts != NULL && attempt->link != NULL && attempt->link->connected)
+        counts_connection(upstream->counts, attempt->provider,
+                          attempt->link->used ? CONNECTION_REUSED : CONNECTION_NEW);
+    dump_end(&attempt->dump, NULL);
     if (attempt->link != NULL)
         link_release(attempt->link, reusable);
     loop_timer_cancel(upstream->loop, &attempt->timer);
@@ -91,20 +96,29 @@ static void retire(struct attempt *attempt, bool reusable)
     recycle_free(attempt);
 }
 
-void attempt_report(struct attempt *attempt, enum upstream_result result, const char *reason, bool reusable)
+static void end(struct attempt *attempt, enum upstream_result result, const char *reason, bool reusable)
 {
     const struct upstream_events events = attempt->events;
     void *arg = attempt->arg;
     bool discarding = attempt->discarding;
-    char text[CURL_ERROR_SIZE];
-    if (reason != NULL) { /* it may live in what is retired */
-        (void)snprintf(text, sizeof text, "%s", reason);
-        reason = text;
-    }
     attempt->upstream->links.progress = true;
     retire(attempt, reusable);
     if (!discarding)
         events.done(arg, result, reason);
+}
+
+void attempt_complete(struct attempt *attempt, bool reusable)
+{
+    end(attempt, UPSTREAM_COMPLETE, NULL, reusable);
+}
+
+void attempt_fail(struct attempt *attempt, enum metrics_kind kind, const char *reason)
+{
+    char text[CURL_ERROR_SIZE]; /* it may live in what is retired */
+    (void)snprintf(text, sizeof text, "%s", reason);
+    if (attempt->upstream->counts != NULL && !attempt->discarding)
+        counts_failure(attempt->upstream->counts, attempt->provider, kind);
+    end(attempt, kind == KIND_TIMEOUT ? UPSTREAM_TIMEOUT : UPSTREAM_FAILED, text, false);
 }
 
 /* ---- the connection */
@@ -115,13 +129,43 @@ void attempt_connected(struct attempt *attempt)
     attempt_wake(attempt);
 }
 
+/* What the library's code says of where it failed. */
+static enum metrics_kind kind_of(CURLcode code)
+{
+    switch (code) {
+    case CURLE_OPERATION_TIMEDOUT:
+        return KIND_TIMEOUT;
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_CONNECT:
+        return KIND_CONNECT;
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_ISSUER_ERROR:
+        return KIND_TLS;
+    case CURLE_WEIRD_SERVER_REPLY:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+        return KIND_MALFORMED;
+    default:
+        return KIND_BROKEN;
+    }
+}
+
 void attempt_not_connected(struct attempt *attempt, CURLcode code)
 {
     const char *error = attempt->link->error;
     if (code == CURLE_OPERATION_TIMEDOUT)
-        attempt_report(attempt, UPSTREAM_TIMEOUT, "no connection within connect_timeout", false);
-    else
-        attempt_report(attempt, UPSTREAM_FAILED, error[0] != '\0' ? error : curl_easy_strerror(code), false);
+        error = "no connection within connect_timeout";
+    attempt_fail(attempt, kind_of(code), error[0] != '\0' ? error : curl_easy_strerror(code));
+}
+
+void attempt_lose(struct attempt *attempt, int error)
+{
+    log_error("a connection to a provider cannot be watched: %s", strerror(error));
+    attempt->lost = true;
+    attempt_wake(attempt);
 }
 
 /* ---- timeouts */
@@ -137,15 +181,15 @@ static void on_attempt_timer(struct loop_timer *timer)
         retire(attempt, false);
         return;
     }
-    /* While the client is slow, nothing is the provider's fault; connect_timeout is the library's. */
-    if (attempt->paused || attempt->upload_waits || !attempt->link->connected)
+    /* While the client is slow, nothing is the provider's fault; but an answer that has begun goes on or
+     * ends, whatever the client still wants to send. connect_timeout is the library's. */
+    if (attempt->paused || (attempt->upload_waits && !head) || !attempt->link->connected)
         attempt->active_ms = now_ms;
     int64_t due_ms =
         attempt->active_ms + (head ? attempt->conf->idle_timeout_ms : attempt->conf->header_timeout_ms);
     if (now_ms >= due_ms)
-        attempt_report(attempt, UPSTREAM_TIMEOUT,
-                       head ? "no byte of its answer within idle_timeout" : "no answer within header_timeout",
-                       false);
+        attempt_fail(attempt, KIND_TIMEOUT,
+                     head ? "no byte of its answer within idle_timeout" : "no answer within header_timeout");
     else
         (void)loop_timer_set(attempt->upstream->loop, timer, due_ms);
 }
@@ -191,12 +235,16 @@ void upstream_abort(struct attempt **attempt)
     *attempt = NULL;
 }
 
-void upstream_discard(struct attempt **attempt)
+void upstream_discard(struct attempt **attempt, struct dump_attempt **dump)
 {
     struct attempt *a = *attempt;
     *attempt = NULL;
-    if (a == NULL)
+    if (a == NULL) {
+        dump_end(dump, NULL);
         return;
+    }
+    a->dump = *dump;
+    *dump = NULL;
     if (!a->sent) { /* its body is borrowed, and a broken-off upload spoils the connection anyway */
         retire(a, false);
         return;
@@ -214,6 +262,11 @@ void upstream_discard(struct attempt **attempt)
 
 static void look_at(struct attempt *attempt)
 {
+    if (attempt->lost) {
+        attempt_fail(attempt, KIND_BROKEN,
+                     "its connection could not be watched: out of memory or descriptors");
+        return;
+    }
     if (!attempt->link->connected)
         return;
     if (!attempt->sent && !attempt_pump(attempt))
@@ -240,13 +293,15 @@ bool upstream_turn(struct upstream *upstream)
     return progress;
 }
 
-struct upstream *upstream_new(struct loop *loop, const struct provider_list *providers, long max_connections)
+struct upstream *upstream_new(struct loop *loop, const struct provider_list *providers, long max_connections,
+                              const struct counts *counts)
 {
     struct upstream *upstream = calloc(1, sizeof *upstream);
     if (upstream == NULL)
         return NULL;
     upstream->loop = loop;
     upstream->providers = providers;
+    upstream->counts = counts;
     if (links_init(&upstream->links, loop, providers, max_connections) != 0) {
         links_fini(&upstream->links);
         free(upstream);

@@ -89,12 +89,15 @@ struct attempt {
     bool more;         /* there may be more to read, and nothing will tell */
     bool paused;       /* body() had no room */
     bool discarding;
+    bool lost; /* its connection cannot be watched */
     size_t discard_left;
+    struct dump_attempt *dump; /* owned; while discarding */
 };
 
 struct upstream {
     struct loop *loop;
     const struct provider_list *providers;
+    const struct counts *counts; /* NULL = nothing is counted */
     struct links links;
     struct attempt *active;
     struct attempt *ready_first;
@@ -107,9 +110,14 @@ struct upstream {
 /* Has the attempt looked at in the next turn. */
 void attempt_wake(struct attempt *attempt);
 
-/* Ends it and tells its owner; reason as for the done event. reusable: another request may follow on its
- * connection. */
-void attempt_report(struct attempt *attempt, enum upstream_result result, const char *reason, bool reusable);
+/* Ends it: its answer came whole. reusable: another request may follow on its connection. */
+void attempt_complete(struct attempt *attempt, bool reusable);
+
+/* Ends it and tells its owner why, in words that may live in the attempt. */
+void attempt_fail(struct attempt *attempt, enum metrics_kind kind, const char *reason);
+
+/* Its connection cannot be watched: it would wait for ever, so it ends in the next turn. */
+void attempt_lose(struct attempt *attempt, int error);
 
 /* The connection of this attempt is there, or did not come about. */
 void attempt_connected(struct attempt *attempt);

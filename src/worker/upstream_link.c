@@ -4,7 +4,6 @@
  */
 #include "worker/upstream_internal.h"
 
-#include "base/log.h"
 #include "base/recycle.h"
 
 #include <errno.h>
@@ -167,10 +166,10 @@ void link_watch(struct link *link, uint32_t events)
         failed = loop_watch_change(loop, &link->watch, events);
     else
         failed = loop_watch_add(loop, &link->watch, link->fd, events);
-    if (failed)
-        log_error("a connection to a provider cannot be watched: %s", strerror(errno));
-    else
+    if (failed == 0)
         link->watched = true;
+    else if (link->attempt != NULL)
+        attempt_lose(link->attempt, errno);
 }
 
 /* ---- opening */
@@ -342,13 +341,20 @@ static void on_socket_event(struct loop_watch *watch, uint32_t events)
     (void)curl_multi_socket_action(links->multi, watch->fd, mask, &running);
 }
 
-/* It always says 0: anything else ends all that the library does for this worker. A connection whose socket
- * cannot be watched runs into its own timeout. */
+/* It would wait for ever. */
+static void lose(CURL *easy, int error)
+{
+    struct link *link = NULL;
+    (void)curl_easy_getinfo(easy, CURLINFO_PRIVATE, &link);
+    if (link != NULL && link->attempt != NULL)
+        attempt_lose(link->attempt, error);
+}
+
+/* It always says 0: anything else ends all that the library does for this worker. */
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 {
     struct links *links = arg;
     struct socket_watch *socket = socket_arg;
-    (void)easy;
     if (what == CURL_POLL_REMOVE) {
         if (socket != NULL) {
             loop_watch_remove(links->loop, &socket->watch);
@@ -363,16 +369,19 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
     if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
         events |= EPOLLOUT;
     if (socket != NULL) {
-        (void)loop_watch_change(links->loop, &socket->watch, events);
+        if (loop_watch_change(links->loop, &socket->watch, events) != 0)
+            lose(easy, errno);
         return 0;
     }
     socket = calloc(1, sizeof *socket);
-    if (socket == NULL)
+    if (socket == NULL) {
+        lose(easy, ENOMEM);
         return 0;
+    }
     socket->links = links;
     socket->watch.fn = on_socket_event;
     if (loop_watch_add(links->loop, &socket->watch, fd, events) != 0) {
-        log_error("a connection to a provider cannot be watched: %s", strerror(errno));
+        lose(easy, errno);
         free(socket);
         return 0;
     }

@@ -233,7 +233,7 @@ bool attempt_pump(struct attempt *attempt)
             attempt_free_request(attempt);
             break;
         case NEXT_FAILED:
-            attempt_report(attempt, UPSTREAM_FAILED, "the request's body could not be read", false);
+            attempt_fail(attempt, KIND_BROKEN, "the request's body could not be read");
             return false;
         }
     }

@@ -123,6 +123,7 @@ static enum feed give(struct attempt *attempt, const char *data, size_t len, con
         if (len > attempt->discard_left)
             return failed(reason, "too much to discard");
         attempt->discard_left -= len;
+        dump_response_body(attempt->dump, data, len);
         return FEED_MORE;
     }
     return attempt->events.body(attempt->arg, data, len) ? FEED_MORE : FEED_PAUSED;
@@ -213,16 +214,16 @@ static bool take(struct attempt *attempt, const char *data, size_t len)
         attempt->paused = true;
         buf_append(&attempt->held, data + used, len - used);
         if (attempt->held.failed) {
-            attempt_report(attempt, UPSTREAM_FAILED, "out of memory", false);
+            attempt_fail(attempt, KIND_BROKEN, "out of memory");
             return false;
         }
         link_watch(attempt->link, attempt->out_at < attempt->out_len ? EPOLLOUT : 0);
         return false;
     case FEED_DONE:
-        attempt_report(attempt, UPSTREAM_COMPLETE, NULL, attempt->keep && attempt->sent && used == len);
+        attempt_complete(attempt, attempt->keep && attempt->sent && used == len);
         return false;
     case FEED_FAILED:
-        attempt_report(attempt, UPSTREAM_FAILED, reason, false);
+        attempt_fail(attempt, KIND_MALFORMED, reason);
         return false;
     }
     return false;
@@ -233,18 +234,17 @@ static void on_end(struct attempt *attempt, ssize_t got)
 {
     const struct link *link = attempt->link;
     if (got == 0 && attempt->head.complete && !body_is_chunked(attempt) && attempt->left < 0) {
-        attempt_report(attempt, UPSTREAM_COMPLETE, NULL, false);
+        attempt_complete(attempt, false);
         return;
     }
     if (got == LINK_BROKEN)
-        attempt_report(attempt, UPSTREAM_FAILED, link->error, false);
+        attempt_fail(attempt, KIND_BROKEN, link->error);
     else if (attempt->head.complete)
-        attempt_report(attempt, UPSTREAM_FAILED, "it closed the connection in the middle of its answer",
-                       false);
+        attempt_fail(attempt, KIND_BROKEN, "it closed the connection in the middle of its answer");
     else if (attempt->head.bytes > 0 || attempt->line.len > 0)
-        attempt_report(attempt, UPSTREAM_FAILED, "its answer is malformed", false);
+        attempt_fail(attempt, KIND_MALFORMED, "its answer is malformed");
     else
-        attempt_report(attempt, UPSTREAM_FAILED, "the connection broke before an answer came", false);
+        attempt_fail(attempt, KIND_BROKEN, "the connection broke before an answer came");
 }
 
 void attempt_receive(struct attempt *attempt)

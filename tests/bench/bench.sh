@@ -39,6 +39,7 @@ load_cpu=$(echo "$cpus" | sed -n 2p)
 ulimit -n "$(ulimit -Hn)" 2>/dev/null || :
 
 dir=$(mktemp -d)
+chmod 711 "$dir" # the worker of nginx may be somebody else
 mkdir -p "$report"
 report=$(cd "$report" && pwd)
 pids=

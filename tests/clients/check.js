@@ -3,13 +3,11 @@
  * `claviger`: plain and streaming, a failover in the middle, exhausted pools. Prints a line a test and at the end
  * "N passed, N failed"; the exit status is 0 when all passed.
  */
-import Anthropic from '@anthropic-ai/sdk';
 import assert from 'node:assert/strict';
-import OpenAI from 'openai';
 
+import { failure, sdks, Suite, TEXT } from './sdks.js';
 import { Stage } from './stage.js';
 
-const TEXT = 'Hello from the fake provider.';
 const PLACEHOLDER = 'claviger';
 
 /* k0 works twice, then is rate-limited; k1 is refused; k2 works. */
@@ -43,61 +41,10 @@ const PROVIDERS = {
 
 const stage = await Stage.open(SCRIPT, PROVIDERS);
 
-/* What both SDKs do, in one shape. No retries: what the daemon answers is what is seen. */
-const SDKS = {
-    anthropic: {
-        letter: 'a',
-        errors: Anthropic,
-        client: (route, apiKey) => new Anthropic({ apiKey, baseURL: stage.url(`/${route}`), maxRetries: 0 }),
-        question: { model: 'm', max_tokens: 50, messages: [{ role: 'user', content: 'Hello?' }] },
-        async plain(client) {
-            const message = await client.messages.create(this.question);
-            return message.content[0].text;
-        },
-        async stream(client) {
-            const stream = client.messages.stream(this.question);
-            const pieces = [];
-            stream.on('text', (text) => pieces.push(text));
-            const message = await stream.finalMessage();
-            assert.equal(message.content[0].text, pieces.join(''));
-            return pieces;
-        },
-    },
-    openai: {
-        letter: 'o',
-        errors: OpenAI,
-        client: (route, apiKey) => new OpenAI({ apiKey, baseURL: stage.url(`/${route}/v1`), maxRetries: 0 }),
-        question: { model: 'm', messages: [{ role: 'user', content: 'Hello?' }] },
-        async plain(client) {
-            const completion = await client.chat.completions.create(this.question);
-            return completion.choices[0].message.content;
-        },
-        async stream(client) {
-            const pieces = [];
-            for await (const chunk of await client.chat.completions.create({ ...this.question, stream: true })) {
-                if (chunk.choices[0].delta.content)
-                    pieces.push(chunk.choices[0].delta.content);
-            }
-            return pieces;
-        },
-    },
-};
+const suite = new Suite(stage);
+const test = (name, run) => suite.add(name, run);
 
-async function failure(promise) {
-    try {
-        await promise;
-    } catch (error) {
-        return error;
-    }
-    return assert.fail('no error was raised');
-}
-
-const tests = [];
-function test(name, run) {
-    tests.push({ name, run });
-}
-
-for (const [name, sdk] of Object.entries(SDKS)) {
+for (const [name, sdk] of Object.entries(sdks(stage))) {
     const key = (n) => `sk-${sdk.letter}-k${n}-${String(n).repeat(10)}`;
 
     test(`${name}: plain`, async () => {
@@ -159,22 +106,4 @@ for (const [name, sdk] of Object.entries(SDKS)) {
     });
 }
 
-let failed = 0;
-for (const { name, run } of tests) {
-    try {
-        await run();
-        console.log(`ok      ${name}`);
-    } catch (error) {
-        failed++;
-        console.log(`FAILED  ${name}\n${error.stack}`);
-    }
-}
-if (failed > 0)
-    console.log(stage.log());
-const status = await stage.close();
-if (status !== 0) {
-    failed++;
-    console.log(`FAILED  the daemon ended with ${status}`);
-}
-console.log(`${tests.length - failed} passed, ${failed} failed`);
-process.exitCode = failed === 0 ? 0 : 1;
+await suite.run();

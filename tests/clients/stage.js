@@ -1,8 +1,8 @@
 /*
- * stage: the fake provider and the daemon, started for a test and stopped after it. The binaries are $FAKEPROVIDER and
- * $CLAVIGERD.
+ * stage: the fake provider and the daemon, started for a test and stopped after it. The binaries are $FAKEPROVIDER,
+ * $CLAVIGERD and $CLAVIGERCTL.
  */
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
@@ -61,14 +61,16 @@ function cleanEnvironment() {
 }
 
 export class Stage {
-    /* script: lines for the fake provider. providers: { name: { type, keys } }. */
-    static async open(script, providers) {
+    /* script: lines for the fake provider. providers: { name: { type, keys } }. clients: { name: rights }, what stands
+       behind NAME:HASH; their tokens are in `tokens` then. Without it there is no file of clients. */
+    static async open(script, providers, clients) {
         const stage = new Stage();
         cleanEnvironment();
         stage.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'claviger-clients.'));
         try {
             await stage.startFake(script);
-            await stage.startDaemon(providers);
+            stage.makeTokens(clients ?? {});
+            await stage.startDaemon(providers, clients !== undefined);
         } catch (error) {
             console.error(stage.log());
             await stage.close();
@@ -94,12 +96,22 @@ export class Stage {
         this.upstream = Number(fs.readFileSync(this.file('port'), 'utf8'));
     }
 
-    async startDaemon(providers) {
+    makeTokens(clients) {
+        const made = Object.entries(clients).map(([name, rights]) => {
+            const text = execFileSync(process.env.CLAVIGERCTL ?? './clavigerctl', ['--json', 'token', name]);
+            return { rights, ...JSON.parse(text) };
+        });
+        this.tokens = Object.fromEntries(made.map(({ name, token }) => [name, token]));
+        fs.writeFileSync(this.file('clients'), made.map(({ line, rights }) => `${line}${rights}\n`).join(''));
+    }
+
+    async startDaemon(providers, tokens) {
         this.port = await freePort();
         const admin = await freePort();
         let conf = `listen = {"127.0.0.1:${this.port}"}\nadmin_listen = {"127.0.0.1:${admin}"}\nworkers = 2\n`
             + `state_db = "${this.file('state.db')}"\npid_file = "${this.file('pid')}"\n`
-            + `control = "${this.file('control')}"\n`;
+            + `control = "${this.file('control')}"\n`
+            + (tokens ? `clients = "${this.file('clients')}"\n` : '');
         for (const [name, { type, keys }] of Object.entries(providers)) {
             conf += `provider ${name} {\n    type = ${type}\n    base_url = "http://127.0.0.1:${this.upstream}"\n`
                 + `    keys = {${keys.map((key) => `"${key}"`).join(', ')}}\n}\n`;

@@ -68,6 +68,9 @@ void daemon_fini(struct daemon *d);
 /* HUP, then waits until every worker is a new one. For a configuration that is fine. */
 void daemon_reload(struct daemon *d);
 
+/* The pid in the pid file; 0 = there is none. */
+pid_t daemon_pid_in_file(const struct daemon *d);
+
 /* The pids of the processes whose title begins with "clavigerd: " and `role`; how many. */
 size_t daemon_children(const struct daemon *d, const char *role, pid_t *pids, size_t max);
 
@@ -80,6 +83,9 @@ bool daemon_wait_log(const struct daemon *d, const char *text, int timeout_ms);
 
 /* Whether log, database, WAL, shared memory file of the database and control files hold the text anywhere. */
 bool daemon_files_have(const struct daemon *d, const char *text);
+
+/* Whether the title or the environment of a process of the daemon holds the text, as /proc shows them. */
+bool daemon_processes_have(const struct daemon *d, const char *text);
 
 /* Runs one SQL statement in the database; the first column of the first row is copied to out ("" for none).
  */

@@ -49,6 +49,16 @@ void http_close(struct http_client *client)
     body_fini(&client->reader);
 }
 
+bool http_answers(unsigned port)
+{
+    struct http_client client;
+
+    if (http_try_connect(&client, port) != 0)
+        return false;
+    http_close(&client);
+    return true;
+}
+
 void http_reset(struct http_client *client)
 {
     struct linger linger = {.l_onoff = 1, .l_linger = 0};

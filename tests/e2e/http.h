@@ -47,6 +47,9 @@ void http_connect_unix(struct http_client *client, const char *path);
 int http_try_connect(struct http_client *client, unsigned port);
 void http_close(struct http_client *client);
 
+/* Whether somebody listens there. */
+bool http_answers(unsigned port);
+
 /* Closes with RST. */
 void http_reset(struct http_client *client);
 

@@ -53,6 +53,15 @@ static bool has_title(pid_t pid, const char *role)
     return found;
 }
 
+pid_t daemon_pid_in_file(const struct daemon *d)
+{
+    char *text = util_read_file(d->pid_file, NULL);
+    pid_t pid = text != NULL ? (pid_t)strtol(text, NULL, 10) : 0;
+
+    free(text);
+    return pid;
+}
+
 size_t daemon_children(const struct daemon *d, const char *role, pid_t *pids, size_t max)
 {
     DIR *dir = opendir("/proc");
@@ -145,6 +154,31 @@ bool daemon_files_have(const struct daemon *d, const char *text)
             found = true;
     }
     closedir(dir);
+    return found || file_has(d->log, text) || file_has(d->db, text);
+}
+
+static bool process_has(pid_t pid, const char *text)
+{
+    static const char *const files[] = {"cmdline", "environ"};
+    bool found = false;
+
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        char path[64];
+
+        snprintf(path, sizeof(path), "/proc/%ld/%s", (long)pid, files[i]);
+        found = found || file_has(path, text);
+    }
+    return found;
+}
+
+bool daemon_processes_have(const struct daemon *d, const char *text)
+{
+    pid_t pids[64];
+    size_t n = daemon_children(d, "", pids, 64);
+    bool found = process_has(d->pid, text);
+
+    while (n > 0)
+        found = process_has(pids[--n], text) || found;
     return found;
 }
 

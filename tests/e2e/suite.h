@@ -53,11 +53,14 @@ void bench_prepare(struct bench *b, const struct suite_api *api, const char *key
 /* The same, started. */
 void bench_open(struct bench *b, const struct suite_api *api, const char *keys, const char *more);
 
-/* Stops both, and proves that no key is in any file the daemon wrote. */
+/* Stops both, and proves that no key is in any file that the daemon wrote, nor in its environment. */
 void bench_close(struct bench *b);
 
 /* A POST with a small JSON body to the api's target; headers are lines, may be NULL. */
 void bench_post(struct bench *b, const char *headers, struct http_response *response);
+
+/* The same, whose answer must have that status. */
+void bench_post_expect(struct bench *b, int status);
 
 /* A key's header line as a client of that api sends it, in a static buffer per call of a thread. */
 const char *bench_auth(const struct bench *b, const char *key);

@@ -204,6 +204,92 @@ START_TEST(keys_from_file_and_environment)
 }
 END_TEST
 
+/* What a provider says of a BYOK request, and what is no fault of a key, changes no key. */
+START_TEST(no_key_changes_state)
+{
+    static const struct {
+        bool byok;
+        int status;
+    } cases[] = {{true, 401},  {true, 403},  {true, 429}, {true, 400},  {true, 404},
+                 {true, 413},  {true, 422},  {true, 500}, {false, 400}, {false, 404},
+                 {false, 413}, {false, 422}, {false, 500}};
+    struct http_response r;
+    struct bench b;
+
+    bench_open(&b, &SUITE_APIS[_i], KEY0 " " KEY1, NULL);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct fake_answer a = {.status = cases[i].status, .headers = "Retry-After: 60\r\n", .body = "{}"};
+
+        fake_forget_rules(b.fake);
+        fake_on_any(b.fake, &a);
+        bench_post(&b, cases[i].byok ? bench_auth(&b, OWN_KEY) : NULL, &r);
+        expect_answer(&r, cases[i].status, "{}");
+        http_response_fini(&r);
+        expect_requests(&b, (unsigned)i + 1);
+        daemon_expect_states(&b.daemon, b.api->name, "valid valid");
+    }
+    bench_close(&b);
+}
+END_TEST
+
+/* {"error":"bad key KEY0"} */
+static const char GZIP_ERROR[] =
+    "\037\213\010\000\000\000\000\000\002\003\253\126\112\055\052\312\057\122\262\122\112\112"
+    "\114\121\310\116\255\124\050\316\326\315\066\320\165\166\364\163\014\212\064\117\063\116"
+    "\322\115\004\002\003\040\120\252\005\000\000\175\012\126\055\000\000\000";
+
+#define HIDDEN_KEY "*************************"
+
+/* A provider that repeats the key it got: no head, no redirect and no error shows it to the client. */
+START_TEST(answers_that_repeat_the_key)
+{
+    static const struct {
+        struct fake_answer answer;
+        const char *headers;
+        const char *body;
+    } cases[] = {
+        {{.status = 302, .headers = "Location: https://x.test/?k=" KEY0 "\r\nX-Kept: y\r\n"}, NULL, ""},
+        {{.status = 200, .headers = "X-Kept: y\r\nX-Echo: Bearer " KEY0 "\r\n", .body = "ok"}, NULL, "ok"},
+        {{.interim = "HTTP/1.1 103 Early Hints\r\nLink: <" KEY0 ">\r\n\r\n",
+          .headers = "X-Kept: y\r\n",
+          .body = "ok"},
+         NULL,
+         "ok"},
+        {{.status = 400, .headers = "X-Kept: y\r\n", .body = "{\"error\":\"bad key " KEY0 "\"}"},
+         NULL,
+         "{\"error\":\"bad key " HIDDEN_KEY "\"}"},
+        {{.status = 500, .headers = "X-Kept: y\r\n", .body = KEY0 " sk-k0", .framing = FAKE_CHUNKED},
+         NULL,
+         HIDDEN_KEY " sk-k0"},
+        {{.status = 404,
+          .headers = "X-Kept: y\r\nContent-Encoding: gzip\r\n",
+          .body = GZIP_ERROR,
+          .body_len = sizeof(GZIP_ERROR) - 1},
+         "Accept-Encoding: gzip\r\n",
+         "{\"error\":\"bad key " HIDDEN_KEY "\"}"},
+    };
+    struct http_response r;
+    struct bench b;
+
+    bench_open(&b, &SUITE_APIS[_i], KEY0, NULL);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        int status = cases[i].answer.status != 0 ? cases[i].answer.status : 200;
+
+        fake_forget_rules(b.fake);
+        fake_on_any(b.fake, &cases[i].answer);
+        bench_post(&b, cases[i].headers, &r);
+        expect_answer(&r, status, cases[i].body);
+        ck_assert_str_eq(http_get(&r, "X-Kept"), "y");
+        ck_assert(!util_contains(r.head.raw, r.head.raw_len, SUITE_CANARY));
+        ck_assert(!util_contains(r.interim.data, r.interim.len, SUITE_CANARY));
+        ck_assert(!util_contains(r.body.data, r.body.len, SUITE_CANARY));
+        http_response_fini(&r);
+    }
+    ck_assert(daemon_log_has(&b.daemon, "repeated key " HINT0 " in a header field"));
+    bench_close(&b);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("credentials");
@@ -215,5 +301,7 @@ int main(void)
     tcase_add_test(tc, copilot_is_always_byok);
     tcase_add_test(tc, custom_providers);
     tcase_add_loop_test(tc, keys_from_file_and_environment, 0, SUITE_API_COUNT);
+    tcase_add_loop_test(tc, no_key_changes_state, 0, SUITE_API_COUNT);
+    tcase_add_loop_test(tc, answers_that_repeat_the_key, 0, SUITE_API_COUNT);
     return suite_run(s);
 }

@@ -4,9 +4,12 @@
 #include "e2e/suite.h"
 
 #include <jansson.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -177,13 +180,19 @@ START_TEST(exit_statuses)
     ck_assert_int_eq(run.status, FAILED);
     ck_assert_ptr_nonnull(strstr(run_err(&run), "/nonexistent/conf"));
     run_fini(&run);
-    run_program(&run, NULL, daemon_ctl_binary(), "-V", NULL);
-    ck_assert_int_eq(run.status, DONE);
-    run_fini(&run);
-    run_program(&run, NULL, daemon_ctl_binary(), "-h", NULL);
-    ck_assert_int_eq(run.status, DONE);
-    ck_assert_ptr_nonnull(strstr(run_out(&run), "disable"));
-    run_fini(&run);
+    for (int i = 0; i < 2; i++) {
+        run_program(&run, NULL, daemon_ctl_binary(), i == 0 ? "-V" : "--version", NULL);
+        ck_assert_int_eq(run.status, DONE);
+        ck_assert_ptr_nonnull(strstr(run_out(&run), "clavigerctl/"));
+        run_fini(&run);
+        run_program(&run, NULL, daemon_ctl_binary(), i == 0 ? "-h" : "--help", NULL);
+        ck_assert_int_eq(run.status, DONE);
+        ck_assert_ptr_nonnull(strstr(run_out(&run), "disable"));
+        run_fini(&run);
+        run_program(&run, NULL, daemon_ctl_binary(), i == 0 ? "-c" : "--config", b.daemon.conf, "keys", NULL);
+        ck_assert_int_eq(run.status, DONE);
+        run_fini(&run);
+    }
     bench_close(&b);
 }
 END_TEST
@@ -193,9 +202,22 @@ START_TEST(an_ambiguous_hint)
 {
     static const char *const twins = "sk-k0-" SUITE_CANARY "-1-aaaa0000 sk-k0-" SUITE_CANARY "-2-aaaa0000";
     struct bench b;
+    struct run run;
+    char sql[160];
+    char candidate[64];
 
     bench_open(&b, &SUITE_APIS[_i], twins, NULL);
-    ctl_only(&b, FAILED, "disable", b.api->name, HINT0);
+    ctl(&b, &run, FAILED, "disable", b.api->name, HINT0, NULL);
+    ck_assert_ptr_nonnull(strstr(run_err(&run), "2 keys of provider"));
+    for (int i = 0; i < 2; i++) {
+        snprintf(sql, sizeof(sql),
+                 "SELECT 'position ' || position || ' (key_id ' || key_id || ')' FROM "
+                 "key_state WHERE position = %d",
+                 i);
+        daemon_sql(&b.daemon, sql, candidate, sizeof(candidate));
+        ck_assert_msg(strstr(run_err(&run), candidate) != NULL, "no %s in: %s", candidate, run_err(&run));
+    }
+    run_fini(&run);
     daemon_expect_states(&b.daemon, b.api->name, "valid valid");
     ctl_only(&b, DONE, "disable", b.api->name, "1");
     daemon_expect_states(&b.daemon, b.api->name, "valid permanent");
@@ -226,10 +248,14 @@ START_TEST(without_a_daemon)
     daemon_expect_states(&b.daemon, name, "temporary valid permanent");
     ctl_only(&b, NOT_RUNNING, "reload", NULL, NULL);
     ctl_only(&b, NOT_RUNNING, "stop", NULL, NULL);
-    ctl_only(&b, NOT_RUNNING, "status", NULL, NULL);
+    ctl(&b, &run, NOT_RUNNING, "status", NULL, NULL, NULL);
+    ck_assert_ptr_nonnull(strstr(run_out(&run), "not running"));
+    ck_assert_ptr_nonnull(strstr(run_out(&run), name));
+    run_fini(&run);
     ctl(&b, &run, NOT_RUNNING, "--json", "status", NULL, NULL);
     root = json_loads(run_out(&run), 0, NULL);
     ck_assert(json_is_false(json_object_get(root, "running")));
+    ck_assert_uint_eq(json_array_size(json_object_get(root, "pools")), 1);
     json_decref(root);
     run_fini(&run);
 
@@ -274,16 +300,235 @@ START_TEST(reload)
 }
 END_TEST
 
+/* stop returns when the request in flight has its answer and the master is gone. */
 START_TEST(stop)
 {
+    struct fake_answer slow = {.delay_ms = 700, .body = "in flight"};
+    struct http_request request = {.target = SUITE_APIS[0].target, .body = "{}"};
+    struct http_client client;
+    struct http_response r;
     struct bench b;
-    int status;
+    int status = -1;
 
     bench_open(&b, &SUITE_APIS[0], KEY0, NULL);
+    fake_on_any(b.fake, &slow);
+    http_connect(&client, b.daemon.port);
+    http_write_request(&client, &request);
+    ck_assert(fake_wait_requests(b.fake, 1, 10000));
     ctl_only(&b, DONE, "stop", NULL, NULL);
-    status = daemon_wait(&b.daemon, 2000);
-    ck_assert(WIFEXITED(status));
-    ck_assert_int_eq(WEXITSTATUS(status), 0);
+    ck_assert_int_eq(waitpid(b.daemon.pid, &status, WNOHANG), b.daemon.pid);
+    b.daemon.pid = 0;
+    ck_assert_int_eq(status, 0);
+    ck_assert_int_ne(access(b.daemon.pid_file, F_OK), 0);
+    http_read(&client, &r);
+    expect_answer(&r, 200, "in flight");
+    http_response_fini(&r);
+    http_close(&client);
+    bench_close(&b);
+}
+END_TEST
+
+/* A provider without keys has an empty table, and is no error. */
+START_TEST(no_keys)
+{
+    struct bench b;
+    struct run run;
+
+    bench_open(&b, &SUITE_APIS[_i], NULL, NULL);
+    for (int i = 0; i < 2; i++) {
+        ctl(&b, &run, DONE, "keys", i == 0 ? b.api->name : NULL, NULL, NULL);
+        ck_assert_str_eq(run_out(&run), "no keys\n");
+        run_fini(&run);
+        ctl(&b, &run, DONE, "--json", "keys", i == 0 ? b.api->name : NULL, NULL);
+        ck_assert_str_eq(run_out(&run), "[]\n");
+        run_fini(&run);
+    }
+    ctl_only(&b, FAILED, "reset", b.api->name, NULL);
+    ctl(&b, &run, DONE, "status", NULL, NULL, NULL);
+    ck_assert_ptr_nonnull(strstr(run_out(&run), b.api->name));
+    run_fini(&run);
+    bench_close(&b);
+}
+END_TEST
+
+/* What --json prints in each case: one JSON document, also when it failed, whatever the reason. */
+static const struct {
+    const char *arguments[3];
+    int status;
+    const char *word; /* of the error; NULL = "ok" is true */
+} AS_JSON[] = {
+    {{"reset", "anthropic", NULL}, DONE, NULL},
+    {{"disable", "anthropic", "1"}, DONE, NULL},
+    {{"enable", "anthropic", "1"}, DONE, NULL},
+    {{"reload", NULL, NULL}, DONE, NULL},
+    {{"keys", "nobody", NULL}, FAILED, "there are keys of anthropic"},
+    {{"reset", "nobody", NULL}, FAILED, "nobody"},
+    {{"disable", "anthropic", "7"}, FAILED, "no such key"},
+    {{"disable", "anthropic", NULL}, USAGE, "disable takes more arguments"},
+    {{"status", "now", NULL}, USAGE, "status takes fewer arguments"},
+    {{"no-such", NULL, NULL}, USAGE, "no-such"},
+    {{"--no-such", "keys", NULL}, USAGE, "wrong usage"},
+    {{"status", "--watch", NULL}, USAGE, "--watch is for keys"},
+    {{"keys", "--interval=5", NULL}, USAGE, "--interval is for"},
+    {{"keys", "--watch", "--interval=soon"}, USAGE, "--interval takes seconds"},
+    {{"keys", "--watch", "--interval=0.01"}, USAGE, "--interval takes seconds"},
+    {{"keys", "-c", "/nonexistent/conf"}, FAILED, "/nonexistent/conf"},
+    {{"stop", NULL, NULL}, DONE, NULL},
+    {{"stop", NULL, NULL}, NOT_RUNNING, "not running"},
+    {{"reload", NULL, NULL}, NOT_RUNNING, "not running"},
+};
+
+START_TEST(every_answer_is_json)
+{
+    struct bench b;
+    struct run run;
+
+    bench_open(&b, &SUITE_APIS[0], KEY0 " " KEY1, NULL);
+    for (size_t i = 0; i < sizeof(AS_JSON) / sizeof(AS_JSON[0]); i++) {
+        const char *const *a = AS_JSON[i].arguments;
+        const char *error;
+        json_t *root;
+
+        /* Also behind the command. */
+        if (i % 2)
+            run_program(&run, NULL, daemon_ctl_binary(), "-c", b.daemon.conf, "--json", a[0], a[1], a[2],
+                        NULL);
+        else
+            run_program(&run, NULL, daemon_ctl_binary(), "-c", b.daemon.conf, a[0], "--json", a[1], a[2],
+                        NULL);
+        ck_assert_msg(run.status == AS_JSON[i].status, "%zu: status %d: %s", i, run.status, run_err(&run));
+        root = json_loads(run_out(&run), 0, NULL);
+        ck_assert_msg(json_is_object(root), "%zu: %s", i, run_out(&run));
+        error = json_string_value(json_object_get(root, "error"));
+        ck_assert_int_eq(json_is_true(json_object_get(root, "ok")), AS_JSON[i].word == NULL);
+        if (AS_JSON[i].word != NULL) {
+            ck_assert_msg(error != NULL && strstr(error, AS_JSON[i].word) != NULL, "%zu: %s", i,
+                          run_out(&run));
+            ck_assert_ptr_nonnull(strstr(run_err(&run), AS_JSON[i].word));
+        }
+        json_decref(root);
+        run_fini(&run);
+    }
+    ck_assert_int_eq(daemon_wait(&b.daemon, 2000), 0);
+    bench_close(&b);
+}
+END_TEST
+
+/* Somebody who listens where the master should and says nothing. */
+static void *mute_main(void *arg)
+{
+    const int *fd = arg;
+    char question[64];
+    int client;
+
+    while ((client = accept4(*fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+        ck_assert_int_ge(read(client, question, sizeof(question)), 0);
+        close(client);
+    }
+    return NULL;
+}
+
+/* A master that cannot be asked is no reason to hide the pools. */
+START_TEST(status_without_an_answer)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    pthread_t thread;
+    struct bench b;
+    struct run run;
+    json_t *root;
+
+    bench_open(&b, &SUITE_APIS[0], KEY0, NULL);
+    daemon_stop(&b.daemon);
+    ck_assert_uint_lt(strlen(b.daemon.control), sizeof(addr.sun_path));
+    memcpy(addr.sun_path, b.daemon.control, strlen(b.daemon.control));
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    ck_assert_int_eq(listen(fd, 5), 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, mute_main, &fd), 0);
+    ctl(&b, &run, FAILED, "status", NULL, NULL, NULL);
+    ck_assert_ptr_nonnull(strstr(run_out(&run), "anthropic"));
+    ck_assert_ptr_nonnull(strstr(run_err(&run), "without an answer"));
+    run_fini(&run);
+    ctl(&b, &run, FAILED, "--json", "status", NULL, NULL);
+    root = json_loads(run_out(&run), 0, NULL);
+    ck_assert(json_is_null(json_object_get(root, "running")));
+    ck_assert(json_is_string(json_object_get(root, "daemon_error")));
+    ck_assert_uint_eq(json_array_size(json_object_get(root, "pools")), 1);
+    json_decref(root);
+    run_fini(&run);
+    ck_assert_int_eq(shutdown(fd, SHUT_RDWR), 0);
+    pthread_join(thread, NULL);
+    close(fd);
+    bench_close(&b);
+}
+END_TEST
+
+/* All that the status has to show, for people and for programs. */
+START_TEST(status_shows)
+{
+    static const char *const words[] = {"clavigerd ",     " is serving as pid ",
+                                        "configuration ", "generation 2",
+                                        "last reload ",   "serves",
+                                        "listen ",        "admin_listen ",
+                                        "database ",      "worker",
+                                        "phase",          "ready",
+                                        "connections",    "requests",
+                                        "pool",           "valid",
+                                        "temporary",      "permanent"};
+    struct bench b;
+    struct run run;
+    pid_t workers[2];
+    json_t *root;
+    json_t *worker;
+    const json_t *part;
+    size_t i;
+    long long requests = 0;
+
+    bench_prepare(&b, &SUITE_APIS[_i], KEY0 " " KEY1 " " KEY2, NULL);
+    b.daemon.workers = 2;
+    daemon_start(&b.daemon);
+    ctl_only(&b, DONE, "reload", NULL, NULL);
+    ck_assert(daemon_wait_workers(&b.daemon, 2, 0, 10000));
+    script(&b);
+    post_and_expect(&b, 200);
+    daemon_expect_states(&b.daemon, b.api->name, "temporary permanent valid");
+    ctl(&b, &run, DONE, "status", NULL, NULL, NULL);
+    for (i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        ck_assert_msg(strstr(run_out(&run), words[i]) != NULL, "no %s in: %s", words[i], run_out(&run));
+    run_fini(&run);
+
+    ctl(&b, &run, DONE, "status", "--json", NULL, NULL);
+    root = json_loads(run_out(&run), 0, NULL);
+    run_fini(&run);
+    part = json_object_get(root, "daemon");
+    ck_assert(json_is_string(json_object_get(part, "version")));
+    ck_assert(json_is_integer(json_object_get(part, "uptime_s")));
+    ck_assert_str_eq(json_string_value(json_object_get(part, "phase")), "serving");
+    ck_assert_int_eq(json_integer_value(json_object_get(part, "generation")), 2);
+    ck_assert(json_is_true(json_object_get(json_object_get(part, "last_reload"), "ok")));
+    ck_assert(json_is_null(json_object_get(part, "last_upgrade")));
+    ck_assert_str_eq(json_string_value(json_object_get(json_object_get(part, "database"), "condition")),
+                     "ok");
+    ck_assert_uint_eq(daemon_children(&b.daemon, "worker", workers, 2), 2);
+    ck_assert_uint_eq(json_array_size(json_object_get(part, "workers")), 2);
+    json_array_foreach(json_object_get(part, "workers"), i, worker)
+    {
+        long long pid = json_integer_value(json_object_get(worker, "pid"));
+
+        ck_assert(pid == workers[0] || pid == workers[1]);
+        ck_assert_int_eq(json_integer_value(json_object_get(worker, "number")), (long long)i);
+        ck_assert_int_eq(json_integer_value(json_object_get(worker, "generation")), 2);
+        ck_assert(json_is_integer(json_object_get(worker, "uptime_s")));
+        ck_assert(json_is_integer(json_object_get(worker, "connections")));
+        requests += json_integer_value(json_object_get(worker, "requests"));
+    }
+    ck_assert_int_eq(requests, 1);
+    part = json_array_get(json_object_get(root, "pools"), 0);
+    ck_assert_str_eq(json_string_value(json_object_get(part, "provider")), b.api->name);
+    ck_assert_int_eq(json_integer_value(json_object_get(part, "valid")), 1);
+    ck_assert_int_eq(json_integer_value(json_object_get(part, "temporary")), 1);
+    ck_assert_int_eq(json_integer_value(json_object_get(part, "permanent")), 1);
+    json_decref(root);
     bench_close(&b);
 }
 END_TEST
@@ -301,5 +546,9 @@ int main(void)
     tcase_add_loop_test(tc, without_a_daemon, 0, SUITE_API_COUNT);
     tcase_add_loop_test(tc, reload, 0, SUITE_API_COUNT);
     tcase_add_test(tc, stop);
+    tcase_add_loop_test(tc, no_keys, 0, SUITE_API_COUNT);
+    tcase_add_test(tc, every_answer_is_json);
+    tcase_add_test(tc, status_without_an_answer);
+    tcase_add_loop_test(tc, status_shows, 0, SUITE_API_COUNT);
     return suite_run(s);
 }

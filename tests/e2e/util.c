@@ -5,11 +5,13 @@
 #include "e2e/util.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,6 +66,21 @@ static void loopback(struct sockaddr_in *addr, unsigned port)
     addr->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 }
 
+/* Tests run beside each other, and a port is free again between its choice and its use, and during a restart.
+ * So whoever chooses one holds a name for it until his process ends. */
+static bool reserve(unsigned port)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int len = snprintf(addr.sun_path + 1, sizeof(addr.sun_path) - 1, "claviger-test-port-%u", port);
+
+    if (fd < 0 || bind(fd, (const struct sockaddr *)&addr,
+                       (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)len)) == 0)
+        return true;
+    close(fd);
+    return false;
+}
+
 unsigned util_free_port(void)
 {
     for (int i = 0; i < 1000; i++) {
@@ -78,7 +95,7 @@ unsigned util_free_port(void)
         loopback(&addr, port);
         rc = bind(fd, (const struct sockaddr *)&addr, sizeof(addr));
         close(fd);
-        if (rc == 0)
+        if (rc == 0 && reserve(port))
             return port;
     }
     abort();
@@ -238,6 +255,43 @@ long util_rss_kib(pid_t pid)
         kib = strtol(line + strlen("VmRSS:"), NULL, 10);
     free(text);
     return kib;
+}
+
+int util_open_fds(pid_t pid)
+{
+    char path[64];
+    DIR *dir;
+    int n = 0;
+
+    snprintf(path, sizeof(path), "/proc/%ld/fd", (long)pid);
+    dir = opendir(path);
+    if (dir == NULL)
+        return -1;
+    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
+        n += entry->d_name[0] != '.';
+    closedir(dir);
+    return n;
+}
+
+long util_cpu_ticks(pid_t pid)
+{
+    char path[64];
+    char *text;
+    char *p;
+    long ticks = -1;
+
+    snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid);
+    text = util_read_file(path, NULL);
+    p = text != NULL ? strrchr(text, ')') : NULL;
+    /* Behind the name, utime and stime are the 12th and 13th field (proc(5)). */
+    for (int i = 0; p != NULL && i < 12; i++)
+        p = strchr(p + 1, ' ');
+    if (p != NULL) {
+        ticks = strtol(p, &p, 10);
+        ticks += strtol(p, NULL, 10);
+    }
+    free(text);
+    return ticks;
 }
 
 int util_compare_i64(const void *a, const void *b)

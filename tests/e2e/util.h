@@ -22,8 +22,8 @@ bool util_wait(util_condition *cond, void *arg, int timeout_ms);
 /* Bytes of the kernel's generator, without NUL-termination. */
 void util_random(void *data, size_t len);
 
-/* A TCP port of 127.0.0.1 that nobody uses, outside the range of ephemeral ports. Ends the program when none
- * is. */
+/* A TCP port of 127.0.0.1 that nobody uses, outside the range of ephemeral ports; no other test gets it while
+ * this process lives. Ends the program when there is none. */
 unsigned util_free_port(void);
 
 /* A port of 127.0.0.1 that refuses connections for as long as *fd stays open. */
@@ -52,6 +52,12 @@ void util_remove_tree(const char *path);
 
 /* Resident memory of a process in KiB, -1 when it is gone. */
 long util_rss_kib(pid_t pid);
+
+/* Its open descriptors, -1 when it is gone or another user's. */
+int util_open_fds(pid_t pid);
+
+/* Processor time that it took so far, in ticks (sysconf(_SC_CLK_TCK) a second), -1 when it is gone. */
+long util_cpu_ticks(pid_t pid);
 
 int util_compare_i64(const void *a, const void *b);
 

@@ -34,6 +34,9 @@ static void write_file(const char *name, const char *text, size_t len, mode_t mo
 static void make_files(void)
 {
     static const char keys[] = "# keys\n\n  sk-ant-first-0123456789  \r\n# and\nsk-ant-second-0123456789\n";
+    static const char clients[] =
+        "# clients\nalice:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+        ":anthropic:nobyok\n";
     char path[128];
 
     strncpy(dir, "/tmp/test_conf.XXXXXX", sizeof(dir));
@@ -41,6 +44,8 @@ static void make_files(void)
     snprintf(file, sizeof(file), "%s/claviger.conf", dir);
     write_file("good.keys", keys, strlen(keys), 0640);
     write_file("loose.keys", keys, strlen(keys), 0644);
+    write_file("good.clients", clients, strlen(clients), 0644);
+    write_file("loose.clients", clients, strlen(clients), 0646);
     write_file("ca.pem", "certificate\n", 12, 0644);
     snprintf(path, sizeof(path), "%s/sub", dir);
     ck_assert_int_eq(mkdir(path, 0755), 0);
@@ -54,7 +59,8 @@ static void make_files(void)
 
 static void remove_files(void)
 {
-    static const char *const names[] = {"good.keys", "loose.keys", "ca.pem", "claviger.conf"};
+    static const char *const names[] = {"good.keys",     "loose.keys", "good.clients",
+                                        "loose.clients", "ca.pem",     "claviger.conf"};
     char path[128];
 
     for (size_t i = 0; i < COUNT(names); i++) {

@@ -13,6 +13,7 @@
 #include "io/shared.h"
 #include "io/store.h"
 #include "io/store_schema.h"
+#include "io/store_trouble.h"
 
 #include <check.h>
 #include <dirent.h>
@@ -162,6 +163,25 @@ static inline long long fx_number(const char *sql)
     return strtoll(fx_text(sql), NULL, 10);
 }
 
+/* A column of a row of alpha's. */
+static inline const char *fx_row(const char *column, size_t index)
+{
+    char sql[256];
+
+    snprintf(sql, sizeof(sql), "SELECT %s FROM key_state WHERE provider = 'alpha' AND key_id = '%s'", column,
+             fx_alpha_keys[index].id);
+    return fx_text(sql);
+}
+
+/* Whether a mark of alpha's key waits to be written. */
+static inline bool fx_dirty(size_t index)
+{
+    struct shared_mark mark;
+    uint64_t seen;
+
+    return shared_key_dirty(shared_key_slot(fx_shared, "alpha", fx_alpha_keys[index].id), &mark, &seen);
+}
+
 /* How many lines of the log hold the text. */
 static inline int fx_logged(const char *text)
 {
@@ -247,6 +267,14 @@ static inline void fx_process_fini(struct fx_process *process)
     store_free(&process->store);
     pool_fini(&process->pools[ALPHA]);
     pool_fini(&process->pools[BETA]);
+}
+
+/* What the housekeeper does when no process has met a trouble for long enough. */
+static inline void fx_settle(struct fx_process *process)
+{
+    fx_pass(STORE_QUIET_MS);
+    store_refresh(process->store, &fx_now);
+    store_tend(process->store, true, &fx_now);
 }
 
 /* The status after a refresh. */

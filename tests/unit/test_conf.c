@@ -61,7 +61,7 @@ static const char example[] =
     "state_db     = \"~/state.db\"\n"
     "pid_file     = \"~/claviger.pid\"\n"
     "control      = \"~/claviger.sock\"\n"
-    "clients      = \"\"\n"
+    "clients      = \"~/good.clients\"\n"
     "user_agent   = \"test agent/1\"\n"
     "watchdog     = 20s\n"
     "provider anthropic {\n"
@@ -80,15 +80,15 @@ static const char example[] =
     "    ca_file          = \"~/ca.pem\"\n"
     "}\n"
     "provider \"local\" { type = custom route = /v1/local/ base_url = http://10.0.0.1:81/x insecure_http = "
-    "yes\n"
+    "yes dump = no\n"
     "    auth_header = \"Api-Key\" auth_prefix = \"Key \" error_shape = anthropic byok = off keys = "
     "'it\\'s#1' }\n"
     "log    { target = \"syslog\" format = json level = debug access = false }\n"
     "limits { request_body = 64M buffer_memory = 0 header_size = 8K connections = 77\n"
     "         head_timeout = 1s client_timeout = 2m shutdown_timeout = 0 }\n"
     "tls    { certificate = \"\" key = \"\" client_ca = \"\" }\n"
-    "dump   { dir = \"\" }\n"
-    "trace  { endpoint = \"\" }\n";
+    "dump   { dir = \"/tmp\" file_size = 3K dir_size = 5M }\n"
+    "trace  { endpoint = \"http://127.0.0.1:4318/v1/traces\" share = 0.25 }\n";
 
 static void check_example_main(const struct conf *c)
 {
@@ -111,6 +111,13 @@ static void check_example_main(const struct conf *c)
     ck_assert_uint_eq(conf_worker_count(c), 3);
     ck_assert_str_eq(c->user, "root");
     ck_assert_str_eq(c->user_agent, "test agent/1");
+    ck_assert_str_eq(strrchr(c->clients_file, '/'), "/good.clients");
+    ck_assert_ptr_nonnull(c->clients);
+    ck_assert_uint_eq(c->clients->count, 1);
+    ck_assert_str_eq(c->clients->items[0].name, "alice");
+    ck_assert(client_may_use(&c->clients->items[0], &c->providers.items[0]));
+    ck_assert(!client_may_use(&c->clients->items[0], &c->providers.items[1]));
+    ck_assert(!c->clients->items[0].byok);
     ck_assert_int_eq(c->watchdog_ms, 20000);
     ck_assert(!c->allow_anonymous);
     ck_assert_str_eq(c->log.target, "syslog");
@@ -289,6 +296,7 @@ START_TEST(test_good)
         "limits { request_body = 1024G buffer_memory = 1G }",
         "limits { request_body = 10 }",
         "workers = 0 tls { } dump { } trace { } clients = ''",
+        "clients = '~/good.clients' listen = {\"*:9\"}",
     };
     struct conf *conf = load_good(texts[_i]);
 
@@ -296,7 +304,31 @@ START_TEST(test_good)
     conf_free(&conf);
 }
 END_TEST
-#define GOOD_TEXTS 28
+#define GOOD_TEXTS 29
+
+/* An error in the file of clients is told at its place there; paths are known without that file. */
+START_TEST(test_bad_clients)
+{
+    static const char text[] = "\nalice:clv_SECRET\nbob:0\n";
+    struct buf errors = {0};
+    struct conf *conf;
+    char place[96];
+
+    write_file("good.clients", text, strlen(text), 0600);
+    ck_assert_ptr_null(load("clients = '~/good.clients'", true, &errors));
+    snprintf(place, sizeof(place), "%s/good.clients:2: client alice: ", dir);
+    ck_assert_msg(strncmp(errors.data, place, strlen(place)) == 0, "%s", errors.data);
+    ck_assert_ptr_nonnull(strstr(errors.data, "/good.clients:3: client bob: "));
+    ck_assert_ptr_null(strstr(errors.data, "SECRET"));
+    buf_clear(&errors);
+    conf = conf_load_paths(file, &errors);
+    ck_assert_ptr_nonnull(conf);
+    ck_assert_uint_eq(errors.len, 0);
+    ck_assert_ptr_null(conf->clients);
+    conf_free(&conf);
+    buf_fini(&errors);
+}
+END_TEST
 
 START_TEST(test_invalid_base_url)
 {
@@ -325,6 +357,39 @@ START_TEST(test_invalid_base_url)
     ck_assert_ptr_null(strstr(out.data, "SECRET"));
     ck_assert_ptr_nonnull(strstr(out.data, "https://...@x.example/"));
     buf_fini(&out);
+}
+END_TEST
+
+/* A base URL's user-info and query may be secrets. */
+START_TEST(test_print_base_url)
+{
+    static const struct {
+        const char *url;
+        const char *printed;
+    } cases[] = {
+        {"https://a.example/b?key=SECRET", "\"https://a.example/b?...\""},
+        {"https://a.example?", "\"https://a.example?...\""},
+        {"https://u:SECRET@a.example/b", "\"https://...@a.example/b\""},
+        {"https://u:SECRET@a.example/b?k=SECRET", "\"https://...@a.example/b?...\""},
+        {"https://u:SECRET?@a.example", "\"https://...@a.example\""},
+        {"SECRET@a", "\"...@a\""},
+        {"https://a.example/b", "\"https://a.example/b\""},
+    };
+
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct buf text = {0};
+        struct buf out = {0};
+        struct conf *conf;
+
+        buf_printf(&text, "provider openai { base_url = \"%s\" }", cases[i].url);
+        conf = load_good(text.data);
+        conf_print(conf, &out);
+        ck_assert_ptr_null(strstr(out.data, "SECRET"));
+        ck_assert_msg(strstr(out.data, cases[i].printed) != NULL, "no %s in\n%s", cases[i].printed, out.data);
+        conf_free(&conf);
+        buf_fini(&text);
+        buf_fini(&out);
+    }
 }
 END_TEST
 
@@ -423,8 +488,10 @@ int main(void)
     tcase_add_test(tc, test_example);
     tcase_add_test(tc, test_defaults);
     tcase_add_test(tc, test_environment);
+    tcase_add_test(tc, test_bad_clients);
     tcase_add_test(tc, test_invalid_base_url);
     tcase_add_test(tc, test_print);
+    tcase_add_test(tc, test_print_base_url);
     tcase_add_test(tc, test_too_many_keys);
     tcase_add_test(tc, test_worker_count);
     suite_add_tcase(suite, tc);

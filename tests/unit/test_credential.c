@@ -105,6 +105,8 @@ static const struct {
     {OPENAI, {{"X-Api-Key", "sk-ant-1"}}, POOL},           /* not this provider's place */
     {OPENAI, {{"X-Api-Key", "sk-ant-1"}, {"Authorization", "Bearer sk-1"}}, BYOK},
     {OPENAI, {{"X-Goog-Api-Key", "x"}, {"Api-Key", "y"}}, POOL},
+    {ANTHROPIC, {{"X_Api_Key", "sk-ant-1"}, {"X.Api.Key", "sk-ant-1"}}, POOL}, /* no place at all */
+    {OPENAI, {{"Authorization_", "Bearer sk-1"}}, POOL},
     /* the placeholder */
     {ANTHROPIC, {{"X-Api-Key", "claviger"}}, POOL},
     {ANTHROPIC, {{"X-Api-Key", " claviger\t"}}, POOL},
@@ -154,10 +156,16 @@ static const struct {
     {OPENAI, {{"Authorization", "Bearer clv-x"}}, BYOK},
     {OPENAI, {{"Authorization", "Bearer clv"}}, BYOK},
     {OPENAI, {{"Authorization", "Bearer xclv_"}}, BYOK},
-    /* a token beside an own credential: the request needs no pool */
-    {ANTHROPIC, {{"X-Api-Key", "sk-1"}, {"X-Claviger-Token", TOKEN}}, BYOK},
-    {ANTHROPIC, {{"X-Api-Key", TOKEN}, {"Authorization", "Bearer sk-1"}}, BYOK},
+    /* an unknown token beside an own credential */
+    {ANTHROPIC, {{"X-Api-Key", "sk-1"}, {"X-Claviger-Token", TOKEN}}, UNKNOWN},
+    {ANTHROPIC, {{"X-Api-Key", TOKEN}, {"Authorization", "Bearer sk-1"}}, UNKNOWN},
     {OPENAI, {{"X-Api-Key", "sk-ant"}, {"Authorization", "Bearer " TOKEN}}, UNKNOWN},
+    /* a whole token somewhere in a credential */
+    {OPENAI, {{"Authorization", "AWS4 Credential=" TOKEN ", Signature=y"}}, UNKNOWN},
+    {OPENAI, {{"Authorization", "Bearer sk-1;" TOKEN}}, UNKNOWN},
+    {OPENAI, {{"Authorization", "Bearer sk-1;clv_short"}}, BYOK},
+    {OPENAI, {{"Authorization", "Bearer sk-1" TOKEN}}, BYOK}, /* a key that happens to hold these letters */
+    {OPENAI, {{"Cookie", "a=" TOKEN}}, POOL},                 /* no place for a credential */
     /* byok = false */
     {ANTHROPIC_NO_BYOK, {{NULL, NULL}}, POOL},
     {ANTHROPIC_NO_BYOK, {{"X-Api-Key", "sk-1"}}, POOL},
@@ -172,7 +180,7 @@ static const struct {
     {ANTHROPIC_NO_KEYS, {{"X-Api-Key", "sk-1"}}, BYOK},
     {OPENAI_NO_KEYS, {{"Authorization", "Bearer "}}, BYOK},
     {OPENAI_NO_KEYS, {{"Authorization", "Bearer " TOKEN}}, UNKNOWN},
-    {OPENAI_NO_KEYS, {{"X-Claviger-Token", TOKEN}, {"Authorization", "Bearer sk-1"}}, BYOK},
+    {OPENAI_NO_KEYS, {{"X-Claviger-Token", TOKEN}, {"Authorization", "Bearer sk-1"}}, UNKNOWN},
     {COPILOT, {{NULL, NULL}}, BYOK},
     {COPILOT, {{"Authorization", "Bearer gho_x"}}, BYOK},
     {COPILOT, {{"Authorization", "Bearer claviger"}}, BYOK},
@@ -229,14 +237,208 @@ static void print(const struct header_list *list, char *out, size_t size)
     }
 }
 
+/* With a file of clients. */
+#define ALICE  "clv_alice6789012345678901234567890123456789012345"
+#define ALICE2 "clv_Alice6789012345678901234567890123456789012345" /* her next one */
+#define BOB    "clv_bob-_6789012345678901234567890123456789012345" /* anthropic only */
+#define CAROL  "clv_carol6789012345678901234567890123456789012345" /* nobyok */
+#define DAVE   "a word of his own"                                 /* counts in X-Claviger-Token alone */
+
+#define NONE    CREDENTIAL_NO_TOKEN
+#define TWO     CREDENTIAL_TWO_CLIENTS
+#define WRONG   CREDENTIAL_NOT_THIS_PROVIDER
+#define NO_BYOK CREDENTIAL_NO_BYOK
+
+static const struct {
+    enum who who;
+    struct field in[4];
+    enum credential_kind kind;
+    const char *client;
+} client_cases[] = {
+    /* no token: the pools are closed, BYOK needs none */
+    {ANTHROPIC, {{NULL, NULL}}, NONE, NULL},
+    {OPENAI, {{NULL, NULL}}, NONE, NULL},
+    {CUSTOM, {{NULL, NULL}}, NONE, NULL},
+    {ANTHROPIC, {{"X-Api-Key", "claviger"}}, NONE, NULL},
+    {OPENAI, {{"Authorization", "Bearer claviger"}}, NONE, NULL},
+    {OPENAI, {{"X-Claviger-Token", ""}}, NONE, NULL},
+    {OPENAI, {{"X-Claviger-Token", "claviger"}}, NONE, NULL},
+    {OPENAI, {{"X-Api-Key", "sk-1"}}, NONE, NULL},
+    {ANTHROPIC, {{"X-Api-Key", "sk-1"}}, BYOK, NULL},
+    {ANTHROPIC, {{"Authorization", "Bearer sk-1"}}, BYOK, NULL},
+    {OPENAI, {{"Authorization", "Basic eA=="}}, BYOK, NULL},
+    {OPENAI, {{"Authorization", DAVE}}, BYOK, NULL}, /* no token by its form */
+    {ANTHROPIC_NO_BYOK, {{NULL, NULL}}, NONE, NULL},
+    {ANTHROPIC_NO_BYOK, {{"X-Api-Key", "sk-1"}}, NONE, NULL},
+    {OPENAI_NO_BYOK, {{"Authorization", "Bearer sk-1"}}, NONE, NULL},
+    /* nothing of the gateway's is used where there are no keys */
+    {ANTHROPIC_NO_KEYS, {{NULL, NULL}}, BYOK, NULL},
+    {COPILOT, {{NULL, NULL}}, BYOK, NULL},
+    {COPILOT, {{"Authorization", "Bearer gho_x"}}, BYOK, NULL},
+    /* a token in each of its places */
+    {ANTHROPIC, {{"X-Api-Key", ALICE}}, POOL, "alice"},
+    {ANTHROPIC, {{"Authorization", "Bearer " ALICE}}, POOL, "alice"},
+    {ANTHROPIC, {{"X-Claviger-Token", ALICE}}, POOL, "alice"},
+    {OPENAI, {{"X-Api-Key", ALICE}}, POOL, "alice"},
+    {OPENAI, {{"authorization", "bearer  " ALICE "\t"}}, POOL, "alice"},
+    {OPENAI, {{"Authorization", ALICE}}, POOL, "alice"},
+    {OPENAI, {{"Authorization", "ApiKey " ALICE}}, POOL, "alice"},
+    {OPENAI, {{"x-claviger-token", "Bearer " ALICE}}, POOL, "alice"},
+    {OPENAI, {{"X-Claviger-Token", DAVE}}, POOL, "dave"},
+    {OPENAI_NO_BYOK, {{"Authorization", "Bearer " ALICE}}, POOL, "alice"},
+    {CUSTOM, {{"X-Goog-Api-Key", ALICE}}, POOL, "alice"},
+    {CUSTOM, {{"Authorization", "Bearer " ALICE}}, POOL, "alice"},
+    {CUSTOM_PREFIX, {{"Api-Auth", "Token " ALICE}}, POOL, "alice"},
+    {CUSTOM_GLUED, {{"X-Sig", "key=" ALICE}}, POOL, "alice"},
+    /* no place: the other providers' fields, spellings that only look alike */
+    {OPENAI, {{"X-Goog-Api-Key", ALICE}}, NONE, NULL},
+    {OPENAI, {{"X_Api_Key", ALICE}}, NONE, NULL},
+    {OPENAI, {{"X_Claviger_Token", ALICE}}, NONE, NULL},
+    {OPENAI, {{"Cookie", "token=" ALICE}}, NONE, NULL},
+    {OPENAI, {{"Proxy-Authorization", "Bearer " ALICE}}, NONE, NULL},
+    /* unknown ones: by a letter, by length, by case, and never BYOK */
+    {ANTHROPIC, {{"X-Api-Key", TOKEN}}, UNKNOWN, NULL},
+    {ANTHROPIC, {{"X-Api-Key", ALICE "x"}}, UNKNOWN, NULL},
+    {ANTHROPIC, {{"X-Api-Key", "clv_"}}, UNKNOWN, NULL},
+    {ANTHROPIC, {{"X-Api-Key", ALICE " " ALICE}}, UNKNOWN, NULL},
+    {OPENAI, {{"X-Claviger-Token", "anything"}}, UNKNOWN, NULL},
+    {OPENAI, {{"X-Claviger-Token", TOKEN}, {"Authorization", "Bearer sk-1"}}, UNKNOWN, NULL},
+    {OPENAI_NO_KEYS, {{"Authorization", "Bearer " TOKEN}}, UNKNOWN, NULL},
+    {COPILOT, {{"X-Claviger-Token", TOKEN}, {"Authorization", "Bearer gho_x"}}, UNKNOWN, NULL},
+    /* several */
+    {ANTHROPIC, {{"X-Api-Key", ALICE}, {"Authorization", "Bearer " ALICE}}, POOL, "alice"},
+    {ANTHROPIC, {{"X-Api-Key", ALICE}, {"Authorization", "Bearer " ALICE2}}, POOL, "alice"},
+    {ANTHROPIC, {{"X-Api-Key", ALICE}, {"X-Claviger-Token", CAROL}}, TWO, NULL},
+    {ANTHROPIC, {{"X-Api-Key", ALICE}, {"X-Claviger-Token", TOKEN}}, UNKNOWN, NULL},
+    {ANTHROPIC, {{"X-Api-Key", TOKEN}, {"X-Claviger-Token", ALICE}}, UNKNOWN, NULL},
+    {ANTHROPIC, {{"X-Api-Key", "claviger"}, {"X-Claviger-Token", ALICE}}, POOL, "alice"},
+    {ANTHROPIC, {{"X-Api-Key", ALICE}, {"Authorization", "Bearer claviger"}}, POOL, "alice"},
+    /* a token and an own credential: the token says who it is, the credential goes on */
+    {ANTHROPIC, {{"X-Claviger-Token", ALICE}, {"X-Api-Key", "sk-1"}}, BYOK, "alice"},
+    {ANTHROPIC, {{"X-Api-Key", ALICE}, {"Authorization", "Bearer sk-1"}}, BYOK, "alice"},
+    {ANTHROPIC, {{"X-Api-Key", "sk-1"}, {"Authorization", "Bearer " ALICE}}, BYOK, "alice"},
+    {OPENAI, {{"X-Claviger-Token", ALICE}, {"Authorization", "Basic eA=="}}, BYOK, "alice"},
+    {OPENAI, {{"X-Api-Key", ALICE}, {"Authorization", "Bearer sk-1"}}, BYOK, "alice"},
+    {OPENAI, {{"X-Api-Key", "sk-1"}, {"Authorization", "Bearer " ALICE}}, POOL, "alice"}, /* not its place */
+    {OPENAI_NO_BYOK, {{"X-Claviger-Token", ALICE}, {"Authorization", "Bearer sk-1"}}, POOL, "alice"},
+    {OPENAI_NO_KEYS, {{"X-Claviger-Token", ALICE}, {"Authorization", "Bearer sk-1"}}, BYOK, "alice"},
+    {COPILOT, {{"X-Claviger-Token", ALICE}, {"Authorization", "Bearer gho_x"}}, BYOK, "alice"},
+    {OPENAI_NO_KEYS, {{"Authorization", "Bearer " ALICE}}, BYOK, "alice"},
+    /* a client of some providers only */
+    {ANTHROPIC, {{"X-Api-Key", BOB}}, POOL, "bob"},
+    {ANTHROPIC, {{"X-Claviger-Token", BOB}, {"X-Api-Key", "sk-1"}}, BYOK, "bob"},
+    {OPENAI, {{"Authorization", "Bearer " BOB}}, WRONG, "bob"},
+    {OPENAI, {{"X-Claviger-Token", BOB}, {"Authorization", "Bearer sk-1"}}, WRONG, "bob"},
+    {ANTHROPIC_NO_BYOK, {{"X-Api-Key", BOB}}, WRONG, "bob"}, /* of the same type, but another */
+    {COPILOT, {{"X-Claviger-Token", BOB}, {"Authorization", "Bearer gho_x"}}, WRONG, "bob"},
+    {COPILOT, {{"X-Claviger-Token", BOB}}, WRONG, "bob"},
+    /* nobyok */
+    {OPENAI, {{"Authorization", "Bearer " CAROL}}, POOL, "carol"},
+    {OPENAI, {{"X-Claviger-Token", CAROL}, {"Authorization", "Bearer claviger"}}, POOL, "carol"},
+    {OPENAI, {{"X-Claviger-Token", CAROL}, {"Authorization", "Bearer sk-1"}}, NO_BYOK, "carol"},
+    {ANTHROPIC, {{"X-Api-Key", CAROL}, {"Authorization", "Bearer sk-1"}}, NO_BYOK, "carol"},
+    {COPILOT, {{"X-Claviger-Token", CAROL}, {"Authorization", "Bearer gho_x"}}, NO_BYOK, "carol"},
+    {COPILOT, {{"X-Claviger-Token", CAROL}}, BYOK, "carol"}, /* as it came: with nothing */
+    {OPENAI_NO_BYOK, {{"X-Claviger-Token", CAROL}, {"Authorization", "Bearer sk-1"}}, POOL, "carol"},
+};
+
+/* The clients of client_cases; the strings are not owned. */
+static void make_clients(struct client_list *list, struct client_entry items[5], const struct provider **bobs)
+{
+    static char alice[] = "alice";
+    static char bob[] = "bob";
+    static char carol[] = "carol";
+    static char dave[] = "dave";
+    static const struct {
+        char *name;
+        const char *token;
+    } all[5] = {{alice, ALICE}, {bob, BOB}, {carol, CAROL}, {dave, DAVE}, {alice, ALICE2}};
+
+    bobs[0] = &providers[ANTHROPIC];
+    for (size_t i = 0; i < COUNT(all); i++) {
+        items[i] = (struct client_entry){.name = all[i].name, .byok = all[i].name != carol};
+        ck_assert_int_eq(digest_sha256(all[i].token, strlen(all[i].token), items[i].hash), 0);
+    }
+    items[1].providers = bobs;
+    items[1].provider_count = 1;
+    *list = (struct client_list){items, COUNT(all)};
+}
+
+START_TEST(judges_clients)
+{
+    struct header_list list = {0};
+    const struct client_entry *client;
+    const struct provider *bobs[1];
+    struct client_entry items[5];
+    struct client_list clients;
+    enum credential_kind kind;
+
+    setup();
+    make_clients(&clients, items, bobs);
+    fill(&list, client_cases[_i].in, COUNT(client_cases[_i].in));
+    kind = credential_judge(&providers[client_cases[_i].who], &clients, &list, &client);
+    ck_assert_msg(kind == client_cases[_i].kind, "case %d (%s: %s): %d", _i,
+                  client_cases[_i].in[0].name ? client_cases[_i].in[0].name : "-",
+                  client_cases[_i].in[0].value ? client_cases[_i].in[0].value : "-", (int)kind);
+    ck_assert_int_eq(client == NULL, client_cases[_i].client == NULL);
+    if (client != NULL)
+        ck_assert_str_eq(client->name, client_cases[_i].client);
+    ck_assert_int_eq(credential_refusal(kind) == NULL, kind == POOL || kind == BYOK);
+    header_list_fini(&list);
+}
+END_TEST
+
+/* Whatever way a case goes: no token is left in what travels. */
+START_TEST(no_token_travels)
+{
+    static const char *const tokens[] = {ALICE, ALICE2, BOB, CAROL, TOKEN};
+    struct header_list list = {0};
+
+    setup();
+    for (int way = 0; way < 2; way++) {
+        header_list_clear(&list);
+        fill(&list, client_cases[_i].in, COUNT(client_cases[_i].in));
+        if (way == 0)
+            credential_strip(&everyone, &list);
+        else
+            credential_strip_gateway(&providers[client_cases[_i].who], &list);
+        for (size_t i = 0; i < list.count; i++) {
+            for (size_t t = 0; t < COUNT(tokens); t++)
+                ck_assert_msg(strstr(list.items[i].value, tokens[t]) == NULL, "case %d: %s: %s", _i,
+                              list.items[i].name, list.items[i].value);
+        }
+        ck_assert_ptr_null(header_find(&list, "X-Claviger-Token"));
+    }
+    header_list_fini(&list);
+}
+END_TEST
+
+/* A file without any client: there is nobody who could come in. */
+START_TEST(judges_without_any_client)
+{
+    struct client_list nobody = {NULL, 0};
+    struct header_list list = {0};
+    const struct client_entry *client;
+
+    setup();
+    ck_assert_int_eq(credential_judge(&providers[OPENAI], &nobody, &list, &client), CREDENTIAL_NO_TOKEN);
+    ck_assert_int_eq(header_add(&list, "X-Api-Key", 9, ALICE, strlen(ALICE)), 0);
+    ck_assert_int_eq(credential_judge(&providers[OPENAI], &nobody, &list, &client), CREDENTIAL_UNKNOWN_TOKEN);
+    ck_assert_ptr_null(client);
+    header_list_fini(&list);
+}
+END_TEST
+
 START_TEST(judges)
 {
     struct header_list list = {0};
+    const struct client_entry *client = (const struct client_entry *)(const void *)&list;
     enum credential_kind kind;
 
     setup();
     fill(&list, judge_cases[_i].in, COUNT(judge_cases[_i].in));
-    kind = credential_judge(&providers[judge_cases[_i].who], &list);
+    kind = credential_judge(&providers[judge_cases[_i].who], NULL, &list, &client);
+    ck_assert_ptr_null(client);
     ck_assert_msg(kind == judge_cases[_i].kind, "case %d (%s: %s): %d", _i,
                   judge_cases[_i].in[0].name ? judge_cases[_i].in[0].name : "-",
                   judge_cases[_i].in[0].value ? judge_cases[_i].in[0].value : "-", (int)kind);
@@ -247,11 +449,15 @@ END_TEST
 
 START_TEST(knows_credential_headers)
 {
-    static const char *const always[] = {"X-Api-Key",     "x-api-key",        "Authorization",
-                                         "AUTHORIZATION", "X-Claviger-Token", "x-claviger-token"};
-    static const char *const configured[] = {"X-Goog-Api-Key", "x-goog-api-key", "Api-Auth", "X-SIG"};
-    static const char *const never[] = {"",     "X-Api-Keys",     "X-Api-Ke", "Cookie",
-                                        "Host", "Authorization2", "Api-Key"};
+    static const char *const always[] = {"X-Api-Key",       "x-api-key",        "Authorization",
+                                         "AUTHORIZATION",   "X-Claviger-Token", "x-claviger-token",
+                                         "X_Api_Key",       "x_API-key",        "X.Api~Key",
+                                         "X_CLAVIGER_TOKEN"};
+    static const char *const configured[] = {"X-Goog-Api-Key", "x-goog-api-key", "Api-Auth",
+                                             "X-SIG",          "X_Goog_Api_Key", "api_auth"};
+    static const char *const never[] = {"",           "X-Api-Keys",     "X-Api-Ke", "Cookie",
+                                        "Host",       "Authorization2", "Api-Key",  "XApi-Key",
+                                        "X-Api-Key-", "Authorization_"};
     struct provider_list nobody = {NULL, 0};
 
     setup();
@@ -297,17 +503,21 @@ START_TEST(strips_every_credential)
         {"Authorization", "again"},
         {"Cookie", "kept"},
         {"X-Sig", "key=y"},
+        {"X_Api_Key", "u"},
+        {"x.goog_api-key", "u"},
+        {"X-Other", "a " TOKEN "!"},
+        {"X-Near", "clv_short and xclv_0123456789012345678901234567890123456789012"},
         {"Anthropic-Version", "2023-06-01"},
     };
     struct header_list list = {0};
-    char out[200];
+    char out[300];
 
     setup();
     fill(&list, in, COUNT(in));
     credential_strip(&everyone, &list);
     print(&list, out, sizeof(out));
-    ck_assert_str_eq(out,
-                     "Accept=*/*|Content-Type=t|X-Api-Keys=kept|Cookie=kept|Anthropic-Version=2023-06-01|");
+    ck_assert_str_eq(out, "Accept=*/*|Content-Type=t|X-Api-Keys=kept|Cookie=kept|X-Near=clv_short and "
+                          "xclv_0123456789012345678901234567890123456789012|Anthropic-Version=2023-06-01|");
     header_list_clear(&list);
     credential_strip(&everyone, &list);
     ck_assert_uint_eq(list.count, 0);
@@ -361,6 +571,13 @@ static const struct {
      {{"X-Goog-Api-Key", "AIza"}, {"Authorization", "Bearer y"}},
      "X-Goog-Api-Key=AIza|Authorization=Bearer y|"},
     {CUSTOM_PREFIX, {{"Api-Auth", "Token " TOKEN}, {"Api-Auth", "Token x"}}, "Api-Auth=Token x|"},
+    /* a token in a field that is no place for it */
+    {OPENAI,
+     {{"Authorization", "Bearer sk-1"}, {"Cookie", "t=" TOKEN "; u"}, {"X_Claviger_Token", "w"}},
+     "Authorization=Bearer sk-1|"},
+    {OPENAI,
+     {{"Authorization", "Bearer sk-1"}, {"X-Goog-Api-Key", TOKEN}, {"X_Api_Key", "sk-2"}},
+     "Authorization=Bearer sk-1|X_Api_Key=sk-2|"},
 };
 
 START_TEST(strips_what_is_the_gateways)
@@ -377,6 +594,101 @@ START_TEST(strips_what_is_the_gateways)
 }
 END_TEST
 
+START_TEST(strips_what_repeats_the_key)
+{
+    static const char text[] = "sk-a-key-0123456789";
+    static const struct field in[] = {
+        {"Content-Type", "t"},
+        {"Location", "https://x/?key=sk-a-key-0123456789&a"},
+        {"Location", "https://x/?key=sk-a-key-012345678"},
+        {"X-Echo", "sk-a-key-0123456789"},
+        {"X-Empty", ""},
+    };
+    struct secret *key = secret_new(text, strlen(text));
+    struct secret *brief = secret_new("t", 1);
+    struct header_list list = {0};
+    char out[200];
+
+    ck_assert_ptr_nonnull(key);
+    ck_assert_ptr_nonnull(brief);
+    fill(&list, in, COUNT(in));
+    ck_assert_uint_eq(credential_strip_echo(key, &list), 2);
+    print(&list, out, sizeof(out));
+    ck_assert_str_eq(out, "Content-Type=t|Location=https://x/?key=sk-a-key-012345678|X-Empty=|");
+    ck_assert_uint_eq(credential_strip_echo(brief, &list), 0);
+    ck_assert_uint_eq(list.count, 3);
+    header_list_fini(&list);
+    secret_free(&key);
+    secret_free(&brief);
+}
+END_TEST
+
+#define STARS "*******************"
+
+static const struct {
+    const char *in;
+    const char *out;
+    size_t held;
+} hide_cases[] = {
+    {"", "", 0},
+    {"nothing here", "nothing here", 0},
+    {"sk-a-key-0123456789", STARS, 0},
+    {"[sk-a-key-0123456789]", "[" STARS "]", 0},
+    {"sk-a-key-0123456789sk-a-key-0123456789", STARS STARS, 0},
+    {"a sk-a-key-0123456789 b sk-a-key-0123456789 c", "a " STARS " b " STARS " c", 0},
+    {"sk-a-key-012345678", "sk-a-key-012345678", 18},
+    {"sk-a-key-012345678x", "sk-a-key-012345678x", 0},
+    {"x sk-a-key-01234567", "x sk-a-key-01234567", 17},
+    {"sk-a-key-0123456789 s", STARS " s", 1},
+    {"sk-a-key-0123456789sk-", STARS "sk-", 3},
+    {"sk-sk-a-k", "sk-sk-a-k", 6},
+    {"SK-A-KEY-0123456789", "SK-A-KEY-0123456789", 0},
+    {"this", "this", 1},
+};
+
+START_TEST(hides_the_key)
+{
+    static const char text[] = "sk-a-key-0123456789";
+    struct secret *key = secret_new(text, strlen(text));
+    char data[64];
+    size_t len = strlen(hide_cases[_i].in);
+
+    ck_assert_ptr_nonnull(key);
+    memcpy(data, hide_cases[_i].in, len + 1);
+    ck_assert_uint_eq(credential_hide(key, data, len), hide_cases[_i].held);
+    ck_assert_str_eq(data, hide_cases[_i].out);
+    secret_free(&key);
+}
+END_TEST
+
+/* In pieces of every size it is the same, when what is held back is looked at again. */
+START_TEST(hides_the_key_in_pieces)
+{
+    static const char text[] = "sk-sk-key-0123456789";
+    static const char whole[] = "sk-sk-sk-key-0123456789 and sk-sk-key-01234567 sk-sk-key-0123456789";
+    static const char wanted[] = "sk-******************** and sk-sk-key-01234567 ********************";
+    struct secret *key = secret_new(text, strlen(text));
+    char data[sizeof(whole)];
+
+    ck_assert_ptr_nonnull(key);
+    for (size_t piece = 1; piece <= strlen(whole); piece++) {
+        size_t at = 0;
+        size_t held = 0;
+
+        memcpy(data, whole, sizeof(whole));
+        while (at < strlen(whole)) {
+            size_t take = strlen(whole) - at < piece ? strlen(whole) - at : piece;
+
+            held = credential_hide(key, data + at - held, held + take);
+            at += take;
+        }
+        ck_assert_str_eq(data, wanted);
+        ck_assert_uint_eq(held, 0);
+    }
+    secret_free(&key);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("credential");
@@ -386,10 +698,16 @@ int main(void)
 
     suite_add_tcase(suite, tc);
     tcase_add_loop_test(tc, judges, 0, COUNT(judge_cases));
+    tcase_add_loop_test(tc, judges_clients, 0, COUNT(client_cases));
+    tcase_add_loop_test(tc, no_token_travels, 0, COUNT(client_cases));
+    tcase_add_test(tc, judges_without_any_client);
     tcase_add_test(tc, knows_credential_headers);
     tcase_add_test(tc, knows_the_headers_of_every_type);
     tcase_add_test(tc, strips_every_credential);
     tcase_add_loop_test(tc, strips_what_is_the_gateways, 0, COUNT(gateway_cases));
+    tcase_add_test(tc, strips_what_repeats_the_key);
+    tcase_add_loop_test(tc, hides_the_key, 0, COUNT(hide_cases));
+    tcase_add_test(tc, hides_the_key_in_pieces);
     srunner_run_all(sr, CK_ENV);
     failed = srunner_ntests_failed(sr);
     srunner_free(sr);

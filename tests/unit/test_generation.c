@@ -1,10 +1,13 @@
 /* generation: when workers count as ready, stuck or due, with an injected clock and no process. */
+#include "base/fd.h"
 #include "io/conf.h"
 #include "io/shared.h"
 #include "master/generation.h"
 
 #include <check.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define DEADLINE 5000
 #define WATCHDOG 30000
@@ -129,6 +132,48 @@ START_TEST(test_watchdog_is_due)
 }
 END_TEST
 
+/* When old generations still hold the slots, a new one is refused, and takes none. */
+START_TEST(test_too_many)
+{
+    char path[] = "/tmp/test_generation.XXXXXX";
+    struct buf text = {0};
+    struct buf reason = {0};
+    unsigned taken = 0;
+    int fd = mkstemp(path);
+    ck_assert_int_ge(fd, 0);
+    buf_printf(&text,
+               "listen = {\"unix:%s.sock\"}\nadmin_listen = {}\nworkers = 3\nstate_db = \"%s.db\"\n"
+               "provider anthropic { type = anthropic }\n",
+               path, path);
+    ck_assert_int_eq(fd_write_all(fd, text.data, text.len), 0);
+    fd_close(&fd);
+    for (int left = 2; left <= 3; left++) {
+        for (int i = 0; i < SHARED_WORKERS_MAX; i++)
+            context.slots[i] = i >= left;
+        struct conf *c = conf_load(path, &reason);
+        ck_assert_msg(c != NULL, "%s", reason.data);
+        struct generation *new = generation_new(&context, 2, &c, NULL, &reason);
+        ck_assert_ptr_null(c);
+        if (left == 2) {
+            ck_assert_ptr_null(new);
+            ck_assert_ptr_nonnull(strstr(reason.data, "3 workers are too many"));
+            buf_clear(&reason);
+        } else {
+            ck_assert_msg(new != NULL, "%s", reason.data);
+            ck_assert(context.slots[0] && context.slots[2]);
+            generation_free(&new, &context, NULL);
+        }
+        taken = 0;
+        for (int i = 0; i < SHARED_WORKERS_MAX; i++)
+            taken += context.slots[i];
+        ck_assert_uint_eq(taken, (unsigned)(SHARED_WORKERS_MAX - left));
+    }
+    unlink(path);
+    buf_fini(&text);
+    buf_fini(&reason);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("generation");
@@ -139,6 +184,7 @@ int main(void)
     tcase_add_test(tc, test_ends_while_starting);
     tcase_add_test(tc, test_replacing_is_due);
     tcase_add_test(tc, test_watchdog_is_due);
+    tcase_add_test(tc, test_too_many);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

@@ -4,6 +4,7 @@
  * serves, answers on its control socket, and ends.
  */
 #include "base/fd.h"
+#include "base/log.h"
 #include "io/conf.h"
 #include "master/master.h"
 
@@ -46,8 +47,15 @@ static int wait_for_end(bool stubborn, bool deaf)
 
 static int worker_double(const struct heritage *h)
 {
-    if (is(h, "dies") || (is(h, "one-dies") && h->number == 1))
+    if (is(h, "dies") || (is(h, "one-dies") && h->number == 1)) {
+        log_error("no luck today");
         return 3;
+    }
+    if (is(h, "ends-the-master") && kill(getppid(), SIGTERM) == 0)
+        return wait_for_end(false, false);
+    if (is(h, "kills-the-master"))
+        return kill(getppid(), SIGKILL);
+    log_end_echo();
     h->shared->workers[h->slot].phase = WORKER_READY;
     return wait_for_end(is(h, "stubborn"), is(h, "deaf"));
 }
@@ -55,6 +63,7 @@ static int worker_double(const struct heritage *h)
 static int admin_double(const struct heritage *h)
 {
     (void)h;
+    log_end_echo();
     return wait_for_end(false, false);
 }
 
@@ -227,6 +236,79 @@ START_TEST(test_start_fails)
 }
 END_TEST
 
+/* What clavigerd -d does, with the log in a file; what was said at the terminal is in *said. */
+static int start_detached(struct buf *said)
+{
+    char part[1024];
+    ssize_t n;
+    int ends[2];
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+    master = fork();
+    ck_assert_int_ge(master, 0);
+    if (master == 0) {
+        struct buf errors = {0};
+        struct master_options options = {.programs = {.worker = worker_double, .admin = admin_double},
+                                         .version = "9.9.9",
+                                         .conf_file = conf_file,
+                                         .parent = {.ready_fd = -1, .stderr_fd = -1}};
+        dup2(ends[1], 2);
+        fd_close(&ends[0]);
+        fd_close(&ends[1]);
+        struct conf *conf = conf_load(conf_file, &errors);
+        if (!conf || daemon_detach(&options.parent, &errors) < 0)
+            _exit(99);
+        _exit(master_run(&options, &conf));
+    }
+    fd_close(&ends[1]);
+    buf_clear(said);
+    buf_puts(said, "");
+    /* To its end: nobody holds the terminal any more. */
+    while ((n = read(ends[0], part, sizeof(part))) > 0)
+        buf_append(said, part, (size_t)n);
+    fd_close(&ends[0]);
+    return wait_status();
+}
+
+START_TEST(test_detached)
+{
+    static const struct {
+        const char *word;
+        int status;
+        const char *said; /* NULL = nothing */
+        const char *said_too;
+    } CASES[] = {
+        {"dies", 1, ": no luck today\n", " exited with status 3 while it started"},
+        {"one-dies", 1, ": worker 1: no luck today\n", "worker 1 exited with status 3 while it started"},
+        {"ends-the-master", 1, "told to stop before it was ready", ""},
+        {"kills-the-master", 1, "killed by signal 9 (Killed) before it was ready", ""},
+        {"good", 0, NULL, NULL},
+    };
+    struct buf said = {0};
+    char more[128];
+    char pid[32] = "";
+    snprintf(more, sizeof(more), "log { target = \"%s/log\" }\n", dir);
+    ck_assert_int_eq(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);
+    for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
+        write_conf(CASES[i].word, more);
+        ck_assert_int_eq(start_detached(&said), CASES[i].status);
+        if (!CASES[i].said) {
+            ck_assert_str_eq(said.data, "");
+            continue;
+        }
+        ck_assert_msg(strstr(said.data, CASES[i].said) != NULL, "%zu: %s", i, said.data);
+        ck_assert_msg(strstr(said.data, CASES[i].said_too) != NULL, "%zu: %s", i, said.data);
+        while (waitpid(-1, NULL, 0) > 0)
+            continue;
+    }
+    int fd = open("pid", O_RDONLY | O_CLOEXEC);
+    ck_assert_int_gt(read(fd, pid, sizeof(pid) - 1), 0);
+    fd_close(&fd);
+    master = (pid_t)strtol(pid, NULL, 10);
+    stop_by(SIGTERM);
+    buf_fini(&said);
+}
+END_TEST
+
 START_TEST(test_second_master)
 {
     write_conf("good", "");
@@ -353,6 +435,7 @@ int main(void)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, test_start_and_stop);
     tcase_add_test(tc, test_start_fails);
+    tcase_add_test(tc, test_detached);
     tcase_add_test(tc, test_second_master);
     tcase_add_test(tc, test_reload);
     tcase_add_test(tc, test_reload_refused);

@@ -74,8 +74,9 @@ static void abort_attempt(struct attempt **attempt)
     *attempt = NULL;
 }
 
-static void discard(struct attempt **attempt)
+static void discard(struct attempt **attempt, struct dump_attempt **dump)
 {
+    dump_end(dump, NULL);
     if (*attempt == NULL)
         return;
     world.discards++;
@@ -428,6 +429,7 @@ static const struct {
     {402, KEY_ACTION_PERMANENT, false, KEY_VALID, false},
     {404, KEY_ACTION_PERMANENT, false, KEY_VALID, false},
     {413, KEY_ACTION_PERMANENT, false, KEY_VALID, false},
+    {422, KEY_ACTION_PERMANENT, false, KEY_VALID, false},
     {500, KEY_ACTION_PERMANENT, false, KEY_VALID, false},
     {503, KEY_ACTION_PERMANENT, false, KEY_VALID, false},
     {529, KEY_ACTION_PERMANENT, false, KEY_VALID, false},
@@ -704,9 +706,103 @@ START_TEST(early_answer_frees_a_held_client)
     ck_assert_int_eq(world.answers, 1);
     ck_assert_int_eq(world.writables, 1);
     ck_assert_uint_eq(relay_body(relay, block, sizeof block), sizeof block);
-    end_body(relay);
+    relay_body_end(relay);
+    (void)relays_run(world.relays);
     ck_assert_int_eq(answer_of(relay).status, 413);
     finish(&relay, true);
+}
+END_TEST
+
+/* ---- an answer that repeats the key */
+
+#define KEY_TEXT "sk-key-number-zero-0000"
+#define KEY_LEN  (sizeof KEY_TEXT - 1)
+#define HIDDEN   "***********************"
+
+/* What the client got of the body so far. */
+static void read_all(struct relay *relay, char *out, size_t max)
+{
+    ssize_t got;
+    size_t len = strlen(out);
+    while ((got = relay_read(relay, out + len, max - len - 1)) > 0)
+        len += (size_t)got;
+    out[len] = '\0';
+}
+
+START_TEST(error_that_repeats_the_key)
+{
+    char out[256] = "";
+    struct relay *relay = begin("GET", "/openai/x", -1, NULL);
+    relay_body_end(relay);
+    (void)relays_run(world.relays);
+    head(302, "Location", "https://x/?k=" KEY_TEXT);
+    relays_run(world.relays);
+    ck_assert_uint_eq(answer_of(relay).headers->count, 0);
+    ck_assert(body("<" KEY_TEXT "> sk-key", 8 + KEY_LEN + 1));
+    read_all(relay, out, sizeof out);
+    ck_assert_str_eq(out, "<" HIDDEN "> "); /* the rest may begin a key */
+    ck_assert(body("-number-zero-0000!", 18));
+    relays_run(world.relays);
+    read_all(relay, out, sizeof out);
+    ck_assert_str_eq(out, "<" HIDDEN "> " HIDDEN "!");
+    ck_assert(body("sk-k", 4));
+    done(UPSTREAM_COMPLETE, NULL);
+    relays_run(world.relays);
+    read_all(relay, out, sizeof out);
+    ck_assert_str_eq(out, "<" HIDDEN "> " HIDDEN "!sk-k");
+    ck_assert_int_eq(relay_read(relay, out, 1), RELAY_READ_END);
+    finish(&relay, true);
+}
+END_TEST
+
+/* Nearly a key at the end, and one in a body that was whole before the commit. */
+START_TEST(short_error_that_repeats_the_key)
+{
+    struct relay *relay = begin("GET", "/openai/x", -1, NULL);
+    relay_body_end(relay);
+    (void)relays_run(world.relays);
+    head(404, NULL, NULL);
+    ck_assert(body("no " KEY_TEXT, 3 + KEY_LEN));
+    ck_assert(body(" " KEY_TEXT, KEY_LEN));
+    done(UPSTREAM_COMPLETE, NULL);
+    relays_run(world.relays);
+    ck_assert_str_eq(answer_of(relay).body, "no " HIDDEN " **********************");
+    ck_assert_int_eq(answer_of(relay).content_length, 3 + 2 * (int)KEY_LEN);
+    finish(&relay, true);
+}
+END_TEST
+
+/* A success and a BYOK answer are passed on as they come. */
+START_TEST(answers_that_are_not_looked_at)
+{
+    struct relay *relay = begin("GET", "/openai/x", -1, _i == 0 ? NULL : "Bearer own");
+    relay_body_end(relay);
+    (void)relays_run(world.relays);
+    head(_i == 0 ? 200 : 401, NULL, NULL);
+    ck_assert(body(KEY_TEXT " sk-key", KEY_LEN + 7));
+    done(UPSTREAM_COMPLETE, NULL);
+    relays_run(world.relays);
+    ck_assert_str_eq(answer_of(relay).body, KEY_TEXT " sk-key");
+    finish(&relay, true);
+}
+END_TEST
+
+/* A cut answer ends where its last whole part ends. */
+START_TEST(cut_error_with_half_a_key)
+{
+    char out[256] = "";
+    struct relay *relay = begin("GET", "/openai/x", -1, NULL);
+    relay_body_end(relay);
+    (void)relays_run(world.relays);
+    head(500, NULL, NULL);
+    relays_run(world.relays);
+    ck_assert(body("<" KEY_TEXT, KEY_LEN));
+    done(UPSTREAM_FAILED, "cut");
+    relays_run(world.relays);
+    read_all(relay, out, sizeof out);
+    ck_assert_str_eq(out, "<");
+    ck_assert_int_eq(relay_read(relay, out, 1), RELAY_READ_CUT);
+    finish(&relay, false);
 }
 END_TEST
 
@@ -734,6 +830,10 @@ int main(void)
     tcase_add_test(tcase, slow_upstream_holds_the_client);
     tcase_add_test(tcase, upload_waits_for_the_client);
     tcase_add_test(tcase, early_answer_frees_a_held_client);
+    tcase_add_test(tcase, error_that_repeats_the_key);
+    tcase_add_test(tcase, short_error_that_repeats_the_key);
+    tcase_add_loop_test(tcase, answers_that_are_not_looked_at, 0, 2);
+    tcase_add_test(tcase, cut_error_with_half_a_key);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

@@ -116,16 +116,24 @@ static const struct {
     struct shared_mark second;
     struct shared_mark result;
 } marks[] = {
-    {{false, 1000, 429}, false, {false, 2000, 429}, {false, 2000, 429}},
-    {{false, 2000, 429}, false, {false, 1000, 403}, {false, 2000, 429}},
-    {{false, 2000, 429}, false, {true, 0, 401}, {true, 2000, 401}},
-    {{true, 0, 401}, false, {false, 5000, 429}, {true, 5000, 401}},
-    {{true, 0, 401}, false, {true, 0, 403}, {true, 0, 401}},
-    {{false, 2000, 429}, true, {false, 1000, 403}, {false, 1000, 403}},
-    {{true, 0, 401}, true, {false, 1000, 429}, {false, 1000, 429}},
-    {{false, 1, 1023}, true, {false, INT64_C(17592186044415), 599}, {false, INT64_C(17592186044415), 599}},
-    {{false, 1, 429}, true, {false, INT64_MAX, 4096}, {false, INT64_C(17592186044415), 0}},
-    {{false, 1, 429}, true, {false, -5, -1}, {false, 0, 0}},
+    {{false, 1000, 429, 0}, false, {false, 2000, 429, 0}, {false, 2000, 429, 0}},
+    {{false, 2000, 429, 0}, false, {false, 1000, 403, 0}, {false, 2000, 429, 0}},
+    {{false, 2000, 429, 0}, false, {true, 0, 401, 0}, {true, 2000, 401, 0}},
+    {{true, 0, 401, 0}, false, {false, 5000, 429, 0}, {true, 5000, 401, 0}},
+    {{true, 0, 401, 0}, false, {true, 0, 403, 0}, {true, 0, 401, 0}},
+    {{false, 2000, 429, 0}, true, {false, 1000, 403, 0}, {false, 1000, 403, 0}},
+    {{true, 0, 401, 0}, true, {false, 1000, 429, 0}, {false, 1000, 429, 0}},
+    {{false, 1, 1023, 0},
+     true,
+     {false, INT64_C(17592186044415), 599, 0},
+     {false, INT64_C(17592186044415), 599, 0}},
+    {{false, 1, 429, 0}, true, {false, INT64_MAX, 4096, 0}, {false, INT64_C(17592186044415), 0, 0}},
+    {{false, 1, 429, 0}, true, {false, -5, -1, 0}, {false, 0, 0, 0}},
+    /* The wall clock was set back by a day in between: the first still ends after the second. */
+    {{false, 1000060000, 429, 1000000000},
+     false,
+     {false, 913630000, 403, 913600000},
+     {false, 913660000, 429, 913600000}},
 };
 
 START_TEST(test_marks_merge)
@@ -152,6 +160,28 @@ START_TEST(test_marks_merge)
     ck_assert_int_eq(mark.status, marks[_i].result.status);
     ck_assert(shared_key_last(slot, &mark, &when));
     ck_assert_int_eq(when, 20);
+}
+END_TEST
+
+START_TEST(test_deadline_after_a_jump)
+{
+    static const struct {
+        int64_t until;
+        int64_t lead;
+        int64_t real; /* now; the monotonic clock says 5000 */
+        int64_t result;
+    } cases[] = {
+        {1060000, 1000000, 1005000, 1060000},     {1060000, 1000000, 1005010, 1060000},
+        {1060000, 1000000, 1005011, 1060011},     {1060000, 1000000, 87405000, 87460000},
+        {1060000, 1000000, 705000, 760000},       {0, 1000000, 705000, 0},
+        {1060000, 0 /* not known */, 5, 1060000},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct shared_mark mark = {.until_real_ms = cases[i].until, .lead_ms = cases[i].lead};
+
+        ck_assert_int_eq(shared_mark_until(&mark, 5000, cases[i].real), cases[i].result);
+    }
 }
 END_TEST
 
@@ -294,6 +324,7 @@ int main(void)
     tcase_add_test(tcase, test_slots_come_to_an_end);
     tcase_add_loop_test(tcase, test_marks_merge, 0, (int)(sizeof(marks) / sizeof(marks[0])));
     tcase_add_test(tcase, test_written_only_what_was_seen);
+    tcase_add_test(tcase, test_deadline_after_a_jump);
     tcase_add_test(tcase, test_count_comes_around);
     tcase_add_test(tcase, test_redo);
     tcase_add_test(tcase, test_condition);

@@ -1,11 +1,8 @@
 /*
- * Tests of store: what one process knows of the key states, when it learns it, and what it does while the
- * database cannot be used. Several stores over one shared memory stand for several processes; where SQLite's
- * locks matter the other process is a real one. The clock is the test's own.
+ * Tests of store: what one process knows of the key states and when it learns it. Several stores over one
+ * shared memory stand for several processes. The clock is the test's own.
  */
 #include "store_fixture.h"
-
-#include "io/store_trouble.h"
 
 static struct fx_process one;
 static struct fx_process two;
@@ -35,23 +32,6 @@ static bool mark_401(struct fx_process *process, size_t index)
     return store_mark(process->store, ALPHA, index, true, 0, 401, &fx_now);
 }
 
-static bool is_dirty(size_t index)
-{
-    struct shared_mark mark;
-    uint64_t seen;
-
-    return shared_key_dirty(shared_key_slot(fx_shared, "alpha", fx_alpha_keys[index].id), &mark, &seen);
-}
-
-static const char *row(const char *column, size_t index)
-{
-    char sql[256];
-
-    snprintf(sql, sizeof(sql), "SELECT %s FROM key_state WHERE provider = 'alpha' AND key_id = '%s'", column,
-             fx_alpha_keys[index].id);
-    return fx_text(sql);
-}
-
 START_TEST(test_all_valid_at_first)
 {
     for (size_t i = 0; i < ALPHA_COUNT; i++)
@@ -65,15 +45,15 @@ START_TEST(test_mark_is_seen_by_all_and_written)
 {
     ck_assert_int_eq(fx_status(&two, ALPHA, 1), KEY_VALID);
     ck_assert(mark_429(&one, 1, 30000));
-    ck_assert(!is_dirty(1));
+    ck_assert(!fx_dirty(1));
     ck_assert_int_eq(fx_left(&one, ALPHA, 1), 30000);
     ck_assert_int_eq(fx_left(&two, ALPHA, 1), 30000);
     ck_assert_int_eq(fx_status(&two, ALPHA, 0), KEY_VALID);
     ck_assert_int_eq(fx_status(&two, BETA, 1), KEY_VALID);
     ck_assert_str_eq(
-        row("permanent || ' ' || cooldown_until || ' ' || last_status || ' ' || reason || ' ' || failures"
-            " || ' ' || updated_at || ' ' || position",
-            1),
+        fx_row("permanent || ' ' || cooldown_until || ' ' || last_status || ' ' || reason || ' ' || failures"
+               " || ' ' || updated_at || ' ' || position",
+               1),
         "0 1800000030000 429 rate_limited 1 1800000000000 1");
     fx_pass(30000);
     ck_assert_int_eq(fx_status(&one, ALPHA, 1), KEY_VALID);
@@ -85,10 +65,10 @@ START_TEST(test_permanent)
 {
     ck_assert(mark_401(&one, 0));
     ck_assert_int_eq(fx_status(&two, ALPHA, 0), KEY_PERMANENT);
-    ck_assert_str_eq(row("permanent || reason", 0), "1unauthorized");
+    ck_assert_str_eq(fx_row("permanent || reason", 0), "1unauthorized");
     ck_assert(!mark_429(&two, 0, 1000));
     ck_assert(!mark_401(&two, 0));
-    ck_assert_str_eq(row("permanent || reason || failures || last_status", 0), "1unauthorized1401");
+    ck_assert_str_eq(fx_row("permanent || reason || failures || last_status", 0), "1unauthorized1401");
 }
 END_TEST
 
@@ -116,9 +96,9 @@ START_TEST(test_later_deadline_wins)
                                 &fx_now),
                      pairs[_i].changes);
     ck_assert_str_eq(
-        row("permanent || ' ' || ((cooldown_until - 1800000000000) / 1000) || ' ' || last_status "
-            "|| ' ' || failures",
-            0),
+        fx_row("permanent || ' ' || ((cooldown_until - 1800000000000) / 1000) || ' ' || last_status "
+               "|| ' ' || failures",
+               0),
         pairs[_i].row);
 }
 END_TEST
@@ -133,8 +113,9 @@ START_TEST(test_row_takes_both_whatever_the_order)
                     &(struct shared_mark){.until_real_ms = START_REAL + 9000, .status = 429}, START_MONO);
     store_tend(one.store, true, &fx_now);
     store_flush(one.store, &fx_now);
-    ck_assert(!is_dirty(0));
-    ck_assert_str_eq(row("permanent || ' ' || cooldown_until || ' ' || reason || failures || last_status", 0),
+    ck_assert(!fx_dirty(0));
+    ck_assert_str_eq(fx_row("permanent || ' ' || cooldown_until || ' ' || reason || failures || last_status",
+                            0),
                      "1 1800000009000 forbidden5403");
 }
 END_TEST
@@ -144,7 +125,7 @@ START_TEST(test_cooldown_is_capped)
     ck_assert(mark_429(&one, 0, 10 * MAX_COOLDOWN));
     ck_assert_int_eq(fx_left(&one, ALPHA, 0), MAX_COOLDOWN);
     ck_assert_int_eq(fx_left(&two, ALPHA, 0), MAX_COOLDOWN);
-    ck_assert_int_eq(strtoll(row("cooldown_until", 0), NULL, 10), START_REAL + MAX_COOLDOWN);
+    ck_assert_int_eq(strtoll(fx_row("cooldown_until", 0), NULL, 10), START_REAL + MAX_COOLDOWN);
     /* An operator's far deadline too. */
     fx_sql("UPDATE key_state SET cooldown_until = 9000000000000 WHERE key_id = '00000000000000a1'");
     ck_assert_int_eq(fx_left(&two, ALPHA, 1), MAX_COOLDOWN);
@@ -166,8 +147,8 @@ START_TEST(test_operator_brings_a_key_back)
             ck_assert_int_eq(fx_status(&two, ALPHA, i), KEY_VALID);
         }
     }
-    ck_assert_str_eq(row("failures", 0), "3");
-    ck_assert_str_eq(row("failures", 1), "3");
+    ck_assert_str_eq(fx_row("failures", 0), "3");
+    ck_assert_str_eq(fx_row("failures", 1), "3");
 }
 END_TEST
 
@@ -186,7 +167,7 @@ START_TEST(test_operator_edits)
     ck_assert_int_eq(fx_status(&one, ALPHA, 2), KEY_VALID);
     /* A missing row is made again. */
     ck_assert(mark_429(&one, 2, 1000));
-    ck_assert_str_eq(row("hint || position", 2), "sk-a...aaa22");
+    ck_assert_str_eq(fx_row("hint || position", 2), "sk-a...aaa22");
     ck_assert_int_eq(fx_number("SELECT count(*) FROM key_state"), 1);
 }
 END_TEST
@@ -210,7 +191,7 @@ START_TEST(test_wall_clock_jumps)
     ck_assert(mark_429(&one, 0, 70000));
     ck_assert_int_eq(fx_left(&one, ALPHA, 0), 70000);
     ck_assert_int_eq(fx_left(&two, ALPHA, 0), 70000);
-    ck_assert(!is_dirty(0));
+    ck_assert(!fx_dirty(0));
     fx_sql("UPDATE key_state SET failures = 0");
     ck_assert_int_eq(fx_left(&two, ALPHA, 0), 70000);
     /* Who comes now knows only the row: never more than the provider allows. */
@@ -241,71 +222,6 @@ START_TEST(test_refresh_reads_only_changes)
 }
 END_TEST
 
-START_TEST(test_busy_database)
-{
-    struct fx_locker locker;
-    int64_t pause = 1;
-    int64_t at;
-    int tries = 0;
-
-    store_refresh(two.store, &fx_now);
-    fx_lock(&locker);
-    ck_assert(mark_429(&one, 0, 60000));
-    ck_assert(is_dirty(0));
-    /* Everybody sees it all the same. */
-    ck_assert_int_eq(fx_left(&two, ALPHA, 0), 60000);
-    ck_assert_int_eq(fx_left(&one, ALPHA, 0), 60000);
-    /* A later one while it waits. */
-    ck_assert(mark_401(&one, 1));
-    ck_assert_int_eq(fx_status(&two, ALPHA, 1), KEY_PERMANENT);
-    at = store_flush(one.store, &fx_now);
-    for (int i = 0; i < 12; i++) {
-        ck_assert_int_eq(at - fx_now.mono_ms, pause);
-        if (pause > 1)
-            fx_pass(pause - 1);
-        /* Not before it is due. */
-        ck_assert_int_eq(store_flush(one.store, &fx_now), at);
-        fx_pass(at - fx_now.mono_ms);
-        at = store_flush(one.store, &fx_now);
-        pause = pause * 2 < 250 ? pause * 2 : 250;
-        tries++;
-    }
-    ck_assert_int_eq(tries, 12);
-    ck_assert_int_eq(atomic_load(&fx_shared->database_condition), DATABASE_BUSY);
-    ck_assert_int_eq(fx_logged("database is locked"), 1);
-    fx_unlock(&locker);
-    fx_pass(250);
-    ck_assert_int_eq(store_flush(one.store, &fx_now), INT64_MAX);
-    ck_assert(!is_dirty(0) && !is_dirty(1));
-    ck_assert_str_eq(row("reason", 1), "unauthorized");
-    ck_assert_int_eq(strtoll(row("cooldown_until", 0), NULL, 10), START_REAL + 60000);
-    ck_assert_int_eq(atomic_load(&fx_shared->database_condition), DATABASE_OK);
-    ck_assert_int_eq(fx_logged("works again"), 1);
-    ck_assert_int_eq(fx_logged("error"), 1);
-}
-END_TEST
-
-START_TEST(test_short_lock_is_not_worth_a_word)
-{
-    struct fx_locker locker;
-
-    for (int i = 0; i < 3; i++) {
-        fx_lock(&locker);
-        ck_assert(mark_429(&one, 0, 1000 * (i + 1)));
-        ck_assert(is_dirty(0));
-        fx_unlock(&locker);
-        fx_pass(STORE_BUSY_MS - 1);
-        ck_assert_int_eq(store_flush(one.store, &fx_now), INT64_MAX);
-        ck_assert(!is_dirty(0));
-        /* Ages later: not one long time of being busy. */
-        fx_pass(10 * STORE_BUSY_MS);
-    }
-    ck_assert_int_eq(atomic_load(&fx_shared->database_condition), DATABASE_OK);
-    ck_assert_int_eq(fx_logged("state database"), 0);
-    ck_assert_uint_eq(atomic_load(&fx_shared->database_errors), 0);
-}
-END_TEST
-
 static void mark_and_die(void)
 {
     struct fx_process process;
@@ -313,7 +229,7 @@ static void mark_and_die(void)
 
     fx_process_init(&process);
     fx_lock(&locker);
-    if (!mark_401(&process, 2) || !is_dirty(2))
+    if (!mark_401(&process, 2) || !fx_dirty(2))
         _exit(1);
     fx_unlock(&locker);
 }
@@ -325,14 +241,14 @@ START_TEST(test_mark_of_a_dead_process)
     fx_elsewhere(mark_and_die);
     fx_process_init(&one);
     fx_process_init(&two);
-    ck_assert(is_dirty(2));
+    ck_assert(fx_dirty(2));
     /* Any process sees it, and writes it when nobody else does. */
     ck_assert_int_eq(fx_status(&two, ALPHA, 2), KEY_PERMANENT);
     ck_assert_int_eq(store_flush(two.store, &fx_now), fx_now.mono_ms + 250);
     fx_pass(250);
     ck_assert_int_eq(store_flush(two.store, &fx_now), INT64_MAX);
-    ck_assert(!is_dirty(2));
-    ck_assert_str_eq(row("permanent || reason", 2), "1unauthorized");
+    ck_assert(!fx_dirty(2));
+    ck_assert_str_eq(fx_row("permanent || reason", 2), "1unauthorized");
 }
 END_TEST
 
@@ -345,7 +261,7 @@ START_TEST(test_tend_takes_over_at_once)
     store_refresh(one.store, &fx_now);
     store_tend(one.store, true, &fx_now);
     ck_assert_int_eq(store_flush(one.store, &fx_now), INT64_MAX);
-    ck_assert(!is_dirty(1));
+    ck_assert(!fx_dirty(1));
     ck_assert_int_eq(fx_left(&two, ALPHA, 1), 5000);
 }
 END_TEST
@@ -354,7 +270,12 @@ START_TEST(test_tend_takes_back_anothers_trouble)
 {
     /* A process that reported a trouble and then died. */
     ck_assert(shared_database_is(fx_shared, DATABASE_FAILING, START_REAL));
+    atomic_store(&fx_shared->database_failed_ms, fx_now.mono_ms);
     store_refresh(one.store, &fx_now);
+    fx_pass(STORE_QUIET_MS - 1);
+    store_tend(one.store, true, &fx_now);
+    ck_assert_int_eq(atomic_load(&fx_shared->database_condition), DATABASE_FAILING);
+    fx_pass(1);
     store_tend(one.store, false, &fx_now);
     ck_assert_int_eq(atomic_load(&fx_shared->database_condition), DATABASE_FAILING);
     store_tend(one.store, true, &fx_now);
@@ -362,40 +283,6 @@ START_TEST(test_tend_takes_back_anothers_trouble)
     ck_assert_int_eq(fx_logged("works again"), 1);
     store_tend(one.store, true, &fx_now);
     ck_assert_int_eq(fx_logged("works again"), 1);
-}
-END_TEST
-
-START_TEST(test_no_database_at_first)
-{
-    struct fx_process process;
-    int64_t at;
-
-    fx_process_fini(&one);
-    fx_process_fini(&two);
-    unlink(fx_path);
-    fx_process_init(&one);
-    fx_process_init(&two);
-    fx_process_init(&process);
-    ck_assert_int_eq(fx_status(&process, ALPHA, 0), KEY_VALID);
-    ck_assert(mark_429(&process, 0, 60000));
-    ck_assert_int_eq(fx_left(&one, ALPHA, 0), 60000);
-    ck_assert_int_eq(atomic_load(&fx_shared->database_condition), DATABASE_FAILING);
-    for (int i = 0; i < 20; i++) {
-        at = store_flush(process.store, &fx_now);
-        ck_assert_int_gt(at, fx_now.mono_ms);
-        ck_assert_int_le(at, fx_now.mono_ms + 250);
-        fx_pass(at - fx_now.mono_ms);
-    }
-    ck_assert_int_eq(fx_logged(" error "), 1);
-    ck_assert_int_eq(fx_logged(fx_path), 1);
-    ck_assert_uint_ge(atomic_load(&fx_shared->database_errors), 20);
-    fx_prepare();
-    fx_pass(250);
-    ck_assert_int_eq(store_flush(process.store, &fx_now), INT64_MAX);
-    ck_assert_int_eq(strtoll(row("cooldown_until", 0), NULL, 10), START_REAL + 60000);
-    ck_assert_int_eq(fx_left(&one, ALPHA, 0), START_REAL + 60000 - fx_now.real_ms);
-    ck_assert_int_eq(fx_logged("works again"), 1);
-    fx_process_fini(&process);
 }
 END_TEST
 
@@ -412,7 +299,7 @@ START_TEST(test_epoch_opens_anew)
     ck_assert_int_eq(fx_status(&one, ALPHA, 0), KEY_VALID);
     ck_assert_int_eq(fx_status(&two, ALPHA, 0), KEY_VALID);
     ck_assert(mark_429(&two, 1, 60000));
-    ck_assert_int_eq(strtoll(row("cooldown_until", 1), NULL, 10), START_REAL + 60000);
+    ck_assert_int_eq(strtoll(fx_row("cooldown_until", 1), NULL, 10), START_REAL + 60000);
 }
 END_TEST
 
@@ -425,8 +312,8 @@ START_TEST(test_mark_meets_a_new_file)
     atomic_fetch_add(&fx_shared->database_epoch, 1);
     ck_assert(mark_429(&one, 1, 60000));
     store_flush(one.store, &fx_now);
-    ck_assert(!is_dirty(1));
-    ck_assert_int_eq(strtoll(row("cooldown_until", 1), NULL, 10), START_REAL + 60000);
+    ck_assert(!fx_dirty(1));
+    ck_assert_int_eq(strtoll(fx_row("cooldown_until", 1), NULL, 10), START_REAL + 60000);
 }
 END_TEST
 
@@ -459,148 +346,14 @@ START_TEST(test_mark_is_redone_when_the_file_was_replaced)
     fx_prepare();
     ck_assert(mark_401(&process, 0));
     /* It went to a file that is lost: still to be written. */
-    ck_assert(is_dirty(0));
-    ck_assert_str_eq(row("permanent", 0), "0");
+    ck_assert(fx_dirty(0));
+    ck_assert_str_eq(fx_row("permanent", 0), "0");
     fx_pass(1);
     at = store_flush(process.store, &fx_now);
     ck_assert_int_eq(at, INT64_MAX);
-    ck_assert(!is_dirty(0));
-    ck_assert_str_eq(row("permanent", 0), "1");
+    ck_assert(!fx_dirty(0));
+    ck_assert_str_eq(fx_row("permanent", 0), "1");
     fx_process_fini(&process);
-}
-END_TEST
-
-static void scribble_over_all(void)
-{
-    char garbage[4096];
-    char name[PATH_MAX];
-    struct stat st;
-
-    memset(garbage, 0xa5, sizeof(garbage));
-    ck_assert_int_eq(stat(fx_path, &st), 0);
-    for (off_t at = 0; at < st.st_size; at += (off_t)sizeof(garbage))
-        fx_scribble(fx_path, at, garbage, sizeof(garbage));
-    fx_beside("-wal", name);
-    ck_assert_int_eq(truncate(name, 0), 0);
-}
-
-START_TEST(test_damage)
-{
-    ck_assert(mark_429(&one, 0, 60000));
-    ck_assert_int_eq(fx_left(&two, ALPHA, 0), 60000);
-    fx_sql("PRAGMA wal_checkpoint(TRUNCATE)");
-    fx_elsewhere(scribble_over_all);
-    /* Whoever opens it now finds damage; what is known stays known. */
-    atomic_fetch_add(&fx_shared->database_epoch, 1);
-    ck_assert(mark_401(&one, 1));
-    ck_assert_int_eq(atomic_load(&fx_shared->database_damaged), 1);
-    ck_assert_int_eq(atomic_load(&fx_shared->database_condition), DATABASE_FAILING);
-    ck_assert_int_eq(fx_left(&one, ALPHA, 0), 60000);
-    ck_assert_int_eq(fx_left(&two, ALPHA, 0), 60000);
-    ck_assert_int_eq(fx_status(&two, ALPHA, 1), KEY_PERMANENT);
-    ck_assert_int_eq(fx_logged(" error "), 1);
-    fx_pass(60000);
-    ck_assert_int_eq(fx_status(&two, ALPHA, 0), KEY_VALID);
-    ck_assert_int_eq(fx_status(&two, ALPHA, 1), KEY_PERMANENT);
-}
-END_TEST
-
-START_TEST(test_mark_that_was_written_while_this_process_cannot_read)
-{
-    struct fx_process blind;
-    char hidden[PATH_MAX];
-
-    fx_beside(".hidden", hidden);
-    store_refresh(one.store, &fx_now);
-    fx_process_init(&blind);
-    store_refresh(blind.store, &fx_now);
-    /* It must open the file again and cannot, while the others still use it. */
-    ck_assert_int_eq(rename(fx_path, hidden), 0);
-    atomic_fetch_add(&fx_shared->database_epoch, 1);
-    store_refresh(blind.store, &fx_now);
-    fx_pass(100);
-    atomic_fetch_add(&fx_shared->key_generation, 1);
-    store_refresh(blind.store, &fx_now);
-    atomic_fetch_sub(&fx_shared->database_epoch, 1);
-    ck_assert(mark_429(&one, 2, 60000));
-    ck_assert(!is_dirty(2));
-    ck_assert_int_eq(fx_left(&blind, ALPHA, 2), 60000);
-    ck_assert_int_eq(rename(hidden, fx_path), 0);
-    fx_pass(250);
-    ck_assert_int_eq(fx_left(&blind, ALPHA, 2), 60000 - 250);
-    fx_process_fini(&blind);
-}
-END_TEST
-
-START_TEST(test_disk_full)
-{
-    struct rlimit before;
-    struct rlimit none = {.rlim_cur = 0};
-    int64_t at;
-
-    /* No file may grow, not the WAL either: what a full file system says to SQLite. */
-    signal(SIGXFSZ, SIG_IGN);
-    store_refresh(one.store, &fx_now);
-    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
-    none.rlim_max = before.rlim_max;
-    none.rlim_cur = 1;
-    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &none), 0);
-    ck_assert(mark_401(&one, 0));
-    for (int i = 0; i < 20; i++) {
-        at = store_flush(one.store, &fx_now);
-        ck_assert_int_gt(at, fx_now.mono_ms);
-        fx_pass(at - fx_now.mono_ms);
-        ck_assert_int_eq(fx_status(&one, ALPHA, 0), KEY_PERMANENT);
-        ck_assert_int_eq(fx_status(&two, ALPHA, 0), KEY_PERMANENT);
-    }
-    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
-    ck_assert(is_dirty(0));
-    ck_assert_int_eq(atomic_load(&fx_shared->database_condition), DATABASE_FAILING);
-    fx_pass(250);
-    ck_assert_int_eq(store_flush(one.store, &fx_now), INT64_MAX);
-    ck_assert(!is_dirty(0));
-    ck_assert_int_eq(atomic_load(&fx_shared->database_condition), DATABASE_OK);
-    ck_assert_str_eq(row("permanent", 0), "1");
-}
-END_TEST
-
-static void work_read_only(void)
-{
-    struct fx_process process;
-
-    if (geteuid() == 0 && seteuid(65534) < 0)
-        _exit(2);
-    fx_process_init(&process);
-    if (fx_status(&process, ALPHA, 1) != KEY_PERMANENT)
-        _exit(3);
-    if (!mark_429(&process, 0, 60000) || !is_dirty(0))
-        _exit(4);
-    for (int i = 0; i < 10; i++)
-        fx_pass(store_flush(process.store, &fx_now) - fx_now.mono_ms);
-    if (fx_status(&process, ALPHA, 0) != KEY_TEMPORARY ||
-        atomic_load(&fx_shared->database_condition) != DATABASE_FAILING || fx_logged(" error ") != 1)
-        _exit(5);
-    fx_process_fini(&process);
-}
-
-START_TEST(test_read_only)
-{
-    char name[PATH_MAX];
-
-    ck_assert(mark_401(&one, 1));
-    /* The sqlite files stay open here, so that -wal and -shm are there to be read. */
-    ck_assert_int_eq(chmod(fx_dir, 0755), 0);
-    ck_assert_int_eq(chmod(fx_path, 0444), 0);
-    fx_beside("-wal", name);
-    ck_assert_int_eq(chmod(name, 0444), 0);
-    fx_beside("-shm", name);
-    ck_assert_int_eq(chmod(name, 0444), 0);
-    fx_elsewhere(work_read_only);
-    /* What it could not write, another process does. */
-    ck_assert(is_dirty(0));
-    store_tend(one.store, true, &fx_now);
-    store_flush(one.store, &fx_now);
-    ck_assert(!is_dirty(0));
 }
 END_TEST
 
@@ -645,19 +398,12 @@ int main(void)
     tcase_add_test(tcase, test_operator_edits);
     tcase_add_loop_test(tcase, test_wall_clock_jumps, 0, 4);
     tcase_add_test(tcase, test_refresh_reads_only_changes);
-    tcase_add_test(tcase, test_busy_database);
-    tcase_add_test(tcase, test_short_lock_is_not_worth_a_word);
     tcase_add_test(tcase, test_mark_of_a_dead_process);
     tcase_add_loop_test(tcase, test_tend_takes_over_at_once, 0, 2);
     tcase_add_test(tcase, test_tend_takes_back_anothers_trouble);
-    tcase_add_test(tcase, test_no_database_at_first);
     tcase_add_test(tcase, test_epoch_opens_anew);
     tcase_add_test(tcase, test_mark_meets_a_new_file);
     tcase_add_test(tcase, test_mark_is_redone_when_the_file_was_replaced);
-    tcase_add_test(tcase, test_damage);
-    tcase_add_test(tcase, test_mark_that_was_written_while_this_process_cannot_read);
-    tcase_add_test(tcase, test_disk_full);
-    tcase_add_test(tcase, test_read_only);
     tcase_add_test(tcase, test_too_many_keys);
     tcase_add_test(tcase, test_foreign_rows);
     suite_add_tcase(suite, tcase);

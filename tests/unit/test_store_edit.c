@@ -76,6 +76,18 @@ START_TEST(test_list_of_nobody)
 }
 END_TEST
 
+START_TEST(test_keep)
+{
+    ck_assert_int_eq(store_edit_list(fx_path, NULL, &rows, &reason), 0);
+    ck_assert_uint_eq(rows.count, 5);
+    store_rows_keep(&rows, "beta");
+    ck_assert_uint_eq(rows.count, 2);
+    ck_assert_str_eq(rows.items[1].key_id, "00000000000000b1");
+    store_rows_keep(&rows, "gamma");
+    ck_assert_uint_eq(rows.count, 0);
+}
+END_TEST
+
 START_TEST(test_json)
 {
     struct buf out = {0};
@@ -127,7 +139,9 @@ static const struct {
     {"sk-a...aaa1", "00000000000000a1", NULL},
     /* The hint of one, the position of another: the position wins. */
     {"1", "00000000000000a1", NULL},
-    {"same...hint", NULL, "2 keys of provider alpha have that hint"},
+    {"same...hint", NULL,
+     "2 keys of provider alpha have that hint: position 0 (key_id 00000000000000a0), position 2 (key_id "
+     "00000000000000a2); name one"},
     {"3", NULL, "no such key"},
     {"-1", NULL, "no such key"},
     {"01", NULL, "no such key"},
@@ -266,6 +280,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, test_list);
     tcase_add_test(tcase, test_list_of_nobody);
+    tcase_add_test(tcase, test_keep);
     tcase_add_test(tcase, test_json);
     tcase_add_test(tcase, test_json_of_a_cooldown);
     tcase_add_loop_test(tcase, test_names, 0, (int)(sizeof(names) / sizeof(names[0])));

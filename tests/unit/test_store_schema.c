@@ -68,10 +68,7 @@ START_TEST(test_connection_settings)
     static const struct {
         const char *pragma;
         int value;
-    } settings[] = {{"PRAGMA synchronous", 1},
-                    {"PRAGMA mmap_size", 0},
-                    {"PRAGMA wal_autocheckpoint", 0},
-                    {"PRAGMA busy_timeout", 7}};
+    } settings[] = {{"PRAGMA synchronous", 1}, {"PRAGMA mmap_size", 0}, {"PRAGMA wal_autocheckpoint", 0}};
     int code = 0;
     int on = 0;
     sqlite3 *db = store_schema_connect(fx_path, true, 7, &code, &reason);

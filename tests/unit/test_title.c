@@ -2,6 +2,7 @@
 #include "base/title.h"
 
 #include <check.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -58,7 +59,9 @@ START_TEST(test_moves_away)
         ck_assert_int_eq(b.bytes[i], 0);
     ck_assert_int_eq(b.bytes[b.len], 'Z');
     ck_assert_str_eq(args[0], "clavigerd");
+    ck_assert_str_eq(program_invocation_short_name, "clavigerd"); /* what syslog sees */
     title_fini();
+    ck_assert_str_eq(program_invocation_short_name, "");
     environ = saved;
 }
 END_TEST

@@ -194,7 +194,7 @@ static void setup(void)
     world.providers = (struct provider_list){&world.provider, 1};
     world.loop = loop_new(turn, NULL);
     ck_assert_ptr_nonnull(world.loop);
-    world.upstream = upstream_new(world.loop, &world.providers, 100);
+    world.upstream = upstream_new(world.loop, &world.providers, 100, NULL);
     ck_assert_ptr_nonnull(world.upstream);
     ck_assert_int_eq(header_add(&world.headers, "X-A", 3, "b", 1), 0);
     ck_assert_int_eq(header_add(&world.headers, "X-Empty", 7, "", 0), 0);
@@ -535,7 +535,8 @@ static bool discarded_then_done(void)
 {
     if (round_count == 0 && world.status == 429) { /* its head came */
         round_count = 1;
-        upstream_discard(&world.attempt);
+        struct dump_attempt *dump = NULL;
+        upstream_discard(&world.attempt, &dump);
     }
     if (round_count > 0 && round_count < 100 && (world.sent == world.answer_len || world.peer_closed))
         round_count++;

@@ -1,0 +1,473 @@
+/*
+ * test_ctl_watch: clavigerctl on terminals, wide and narrow, and keys --watch on a terminal and on a pipe.
+ */
+#include "e2e/suite.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#define LONG_NAME "a_provider_with_a_name_that_is_too_long_for_the_window"
+#define LIMIT_MS  15000
+
+/* A program on a terminal of its own. */
+struct tty {
+    int fd;    /* the terminal's other side */
+    int slave; /* open here too, so that its settings can be looked at */
+    pid_t pid;
+    struct termios before; /* the terminal's settings before it was started */
+    int status;            /* wait status */
+    struct buf out;        /* all that it wrote */
+};
+
+static void resize(struct tty *t, unsigned columns, unsigned rows)
+{
+    struct winsize size = {.ws_col = (unsigned short)columns, .ws_row = (unsigned short)rows};
+
+    ck_assert_int_eq(ioctl(t->fd, TIOCSWINSZ, &size), 0);
+}
+
+static void exec_on_tty(const struct tty *t, char **argv)
+{
+    sigset_t none;
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    setsid();
+    ioctl(t->slave, TIOCSCTTY, 0);
+    for (int fd = 0; fd <= 2; fd++)
+        dup2(t->slave, fd);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    execv(argv[0], argv);
+    _exit(127);
+}
+
+/* Runs clavigerctl with up to five arguments. */
+static void tty_start(struct tty *t, const struct bench *b, unsigned columns, unsigned rows, const char *a0,
+                      const char *a1, const char *a2, const char *a3)
+{
+    char *argv[] = {(char *)(uintptr_t)daemon_ctl_binary(),
+                    (char *)(uintptr_t) "-c",
+                    (char *)(uintptr_t)b->daemon.conf,
+                    (char *)(uintptr_t)a0,
+                    (char *)(uintptr_t)a1,
+                    (char *)(uintptr_t)a2,
+                    (char *)(uintptr_t)a3,
+                    NULL};
+
+    memset(t, 0, sizeof(*t));
+    t->fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    ck_assert_int_ge(t->fd, 0);
+    ck_assert_int_eq(grantpt(t->fd), 0);
+    ck_assert_int_eq(unlockpt(t->fd), 0);
+    t->slave = open(ptsname(t->fd), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    ck_assert_int_ge(t->slave, 0);
+    resize(t, columns, rows);
+    ck_assert_int_eq(tcgetattr(t->slave, &t->before), 0);
+    t->pid = fork();
+    ck_assert_int_ge(t->pid, 0);
+    if (t->pid == 0)
+        exec_on_tty(t, argv);
+}
+
+/* Takes what has been written. */
+static void tty_read(struct tty *t, int timeout_ms)
+{
+    struct pollfd p = {.fd = t->fd, .events = POLLIN};
+    char piece[4096];
+
+    while (poll(&p, 1, timeout_ms) > 0 && p.revents & POLLIN) {
+        ssize_t n = read(t->fd, piece, sizeof(piece));
+
+        if (n <= 0)
+            return;
+        buf_append(&t->out, piece, (size_t)n);
+        timeout_ms = 0;
+    }
+}
+
+static const char *last_of(const struct tty *t)
+{
+    return t->out.len == 0 ? "" : t->out.data + (t->out.len > 2000 ? t->out.len - 2000 : 0);
+}
+
+/* Reads until the text has come behind byte `from`; where it ends. */
+static size_t tty_expect(struct tty *t, size_t from, const char *text)
+{
+    int64_t end_us = util_now_us() + LIMIT_MS * 1000LL;
+
+    for (;;) {
+        const char *found = t->out.len > from ? strstr(t->out.data + from, text) : NULL;
+
+        if (found != NULL)
+            return (size_t)(found - t->out.data) + strlen(text);
+        ck_assert_msg(util_now_us() < end_us, "no \"%s\" behind %zu, at last: %s", text, from, last_of(t));
+        tty_read(t, 50);
+    }
+}
+
+static bool has_ended(void *arg)
+{
+    struct tty *t = arg;
+
+    tty_read(t, 0);
+    return waitpid(t->pid, &t->status, WNOHANG) == t->pid;
+}
+
+static void tty_wait(struct tty *t, int status)
+{
+    ck_assert_msg(util_wait(has_ended, t, LIMIT_MS), "it does not end");
+    tty_read(t, 0);
+    ck_assert_msg(WIFEXITED(t->status) && WEXITSTATUS(t->status) == status, "wait status %d: %s", t->status,
+                  last_of(t));
+    ck_assert(t->out.len == 0 || strstr(t->out.data, SUITE_CANARY) == NULL);
+}
+
+static void tty_close(struct tty *t)
+{
+    close(t->fd);
+    close(t->slave);
+    buf_fini(&t->out);
+}
+
+/* The longest line without its escape sequences. */
+static size_t longest_line(const struct tty *t)
+{
+    size_t longest = 0;
+    size_t len = 0;
+
+    for (size_t i = 0; i < t->out.len; i++) {
+        char c = t->out.data[i];
+
+        if (c == '\033') {
+            while (i + 1 < t->out.len && t->out.data[i] != 'm')
+                i++;
+        } else if (c == '\n') {
+            longest = len > longest ? len : longest;
+            len = 0;
+        } else if (c != '\r') {
+            len++;
+        }
+    }
+    return longest;
+}
+
+static bool has(const struct tty *t, const char *text)
+{
+    return t->out.len > 0 && strstr(t->out.data, text) != NULL;
+}
+
+/* The first key is rate-limited for ten minutes, the second refused. */
+static void open_marked(struct bench *b)
+{
+    static const struct fake_answer limited = {.status = 429, .headers = "Retry-After: 600\r\n"};
+    static const struct fake_answer refused = {.status = 401};
+    struct http_response r;
+
+    ck_assert_int_eq(setenv("TERM", "xterm", 1), 0);
+    ck_assert_int_eq(unsetenv("NO_COLOR"), 0);
+    bench_prepare(b, &SUITE_APIS[0], KEY0 " " KEY1 " " KEY2, NULL);
+    daemon_provider(&b->daemon, LONG_NAME, fake_url(b->fake), KEY1, "    type = openai");
+    daemon_start(&b->daemon);
+    fake_on_key(b->fake, KEY0, &limited);
+    fake_on_key(b->fake, KEY1, &refused);
+    bench_post(b, NULL, &r);
+    ck_assert_int_eq(r.status, 200);
+    http_response_fini(&r);
+    daemon_expect_states(&b->daemon, b->api->name, "temporary permanent valid");
+}
+
+/* In a wide window all columns and the whole name, in narrow ones what fits; always state and hint. */
+START_TEST(keys_fit_the_window)
+{
+    static const struct {
+        unsigned columns;
+        const char *there;
+        const char *not_there;
+    } widths[] = {{200, LONG_NAME, NULL},           {165, "updated", "key_id"}, {140, "failures", "updated"},
+                  {100, "seconds left", "updated"}, {70, "a_prov", LONG_NAME},  {60, "a_pr", LONG_NAME}};
+    struct bench b;
+    struct tty t;
+
+    open_marked(&b);
+    for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]); i++) {
+        tty_start(&t, &b, widths[i].columns, 24, "keys", NULL, NULL, NULL);
+        tty_wait(&t, 0);
+        ck_assert_msg(longest_line(&t) <= widths[i].columns, "%u columns, a line of %zu: %s",
+                      widths[i].columns, longest_line(&t), t.out.data);
+        ck_assert_msg(has(&t, widths[i].there), "%u: no %s in: %s", widths[i].columns, widths[i].there,
+                      t.out.data);
+        ck_assert(widths[i].not_there == NULL || !has(&t, widths[i].not_there));
+        ck_assert(has(&t, HINT0) && has(&t, "temporary") && has(&t, "permanent"));
+        tty_close(&t);
+    }
+    bench_close(&b);
+}
+END_TEST
+
+/* A state has its colour on a terminal, unless NO_COLOR or the terminal says no; never elsewhere. */
+START_TEST(colours)
+{
+    struct bench b;
+    struct run run;
+    struct tty t;
+
+    open_marked(&b);
+    tty_start(&t, &b, 120, 24, "keys", NULL, NULL, NULL);
+    tty_wait(&t, 0);
+    ck_assert(has(&t, "\033[33mtemporary\033[0m") && has(&t, "\033[31mpermanent\033[0m"));
+    tty_close(&t);
+    run_program(&run, NULL, daemon_ctl_binary(), "-c", b.daemon.conf, "keys", NULL);
+    ck_assert_ptr_null(strchr(run_out(&run), '\033'));
+    ck_assert_ptr_nonnull(strstr(run_out(&run), LONG_NAME));
+    run_fini(&run);
+    ck_assert_int_eq(setenv("NO_COLOR", "1", 1), 0);
+    tty_start(&t, &b, 120, 24, "status", NULL, NULL, NULL);
+    tty_wait(&t, 0);
+    ck_assert(!has(&t, "\033") && has(&t, "is serving as pid"));
+    tty_close(&t);
+    ck_assert_int_eq(unsetenv("NO_COLOR"), 0);
+    ck_assert_int_eq(setenv("TERM", "dumb", 1), 0);
+    tty_start(&t, &b, 120, 24, "keys", NULL, NULL, NULL);
+    tty_wait(&t, 0);
+    ck_assert(!has(&t, "\033"));
+    tty_close(&t);
+    bench_close(&b);
+}
+END_TEST
+
+/* The seconds of the row with that state in what came last behind byte `from`; -1 = none yet. */
+static long seconds_shown(const struct tty *t, size_t from)
+{
+    const char *p = t->out.len > from ? strstr(t->out.data + from, "temporary") : NULL;
+
+    if (p == NULL || strchr(p, '\n') == NULL)
+        return -1;
+    return strtol(p + strcspn(p, " "), NULL, 10);
+}
+
+static void expect_restored(const struct tty *t)
+{
+    struct termios now;
+
+    ck_assert_int_eq(tcgetattr(t->slave, &now), 0);
+    ck_assert_uint_eq(now.c_lflag, t->before.c_lflag);
+    ck_assert_uint_eq(now.c_iflag, t->before.c_iflag);
+    ck_assert_uint_eq(now.c_oflag, t->before.c_oflag);
+    ck_assert_msg(has(t, "\033[?7h\033[?25h\033[?1049l"), "the window is not given back");
+}
+
+/* In place: the cooldown counts down, a change shows, the window's width is followed; however it is ended,
+ * the terminal is as it was. */
+START_TEST(watch_on_a_terminal)
+{
+    static const char *const ends[] = {"\003", "q", NULL}; /* NULL = SIGTERM */
+    struct termios during;
+    struct run run;
+    struct bench b;
+    struct tty t;
+    size_t at;
+    long first;
+    char row[32];
+
+    open_marked(&b);
+    tty_start(&t, &b, 165, 24, "keys", "--watch", "--interval", "0.2");
+    at = tty_expect(&t, 0, "\033[?1049h");
+    at = tty_expect(&t, at, "\033[J");
+    first = seconds_shown(&t, 0);
+    ck_assert_int_gt(first, 500);
+    ck_assert_int_le(first, 600);
+    ck_assert_int_eq(tcgetattr(t.slave, &during), 0);
+    ck_assert_uint_eq(during.c_lflag & (tcflag_t)(ECHO | ICANON), 0);
+    /* On the spot: no line end but between lines, and the cursor goes home. */
+    ck_assert(has(&t, "\033[H20") && has(&t, "updated"));
+    snprintf(row, sizeof(row), "%ld", first - 1);
+    at = tty_expect(&t, at, row);
+
+    resize(&t, 100, 24);
+    while (at = tty_expect(&t, at, "\033[H"), tty_expect(&t, at, "\033[J"),
+           strstr(t.out.data + at, "updated") != NULL)
+        continue;
+    resize(&t, 100, 4);
+    at = tty_expect(&t, at, "... and 4 lines more");
+    resize(&t, 165, 24);
+
+    run_program(&run, NULL, daemon_ctl_binary(), "-c", b.daemon.conf, "disable", b.api->name, "2", NULL);
+    ck_assert_int_eq(run.status, 0);
+    run_fini(&run);
+    (void)tty_expect(&t, at, "disabled");
+
+    if (ends[_i] != NULL)
+        ck_assert_int_eq(write(t.fd, ends[_i], 1), 1);
+    else
+        ck_assert_int_eq(kill(t.pid, SIGTERM), 0);
+    tty_wait(&t, 0);
+    expect_restored(&t);
+    tty_close(&t);
+    bench_close(&b);
+}
+END_TEST
+
+/* Suspended it gives the terminal back, continued it takes it again. */
+START_TEST(watch_is_suspended)
+{
+    struct termios now;
+    struct bench b;
+    struct tty t;
+    size_t at;
+    int status;
+
+    open_marked(&b);
+    tty_start(&t, &b, 120, 24, "keys", "--watch", NULL, NULL);
+    at = tty_expect(&t, 0, "\033[J");
+    ck_assert_int_eq(write(t.fd, "\032", 1), 1);
+    at = tty_expect(&t, at, "\033[?1049l");
+    ck_assert_int_eq(waitpid(t.pid, &status, WUNTRACED), t.pid);
+    ck_assert(WIFSTOPPED(status));
+    ck_assert_int_eq(tcgetattr(t.slave, &now), 0);
+    ck_assert_uint_eq(now.c_lflag, t.before.c_lflag);
+    ck_assert_int_eq(kill(t.pid, SIGCONT), 0);
+    at = tty_expect(&t, at, "\033[?1049h");
+    (void)tty_expect(&t, at, "temporary");
+    ck_assert_int_eq(write(t.fd, "\003", 1), 1);
+    tty_wait(&t, 0);
+    expect_restored(&t);
+    tty_close(&t);
+    bench_close(&b);
+}
+END_TEST
+
+/* ---- no terminal */
+
+struct follower {
+    pid_t pid;
+    int fd;
+    int status;
+    struct buf out;
+};
+
+static void follow(struct follower *f, const struct bench *b, const char *option)
+{
+    int ends[2];
+
+    memset(f, 0, sizeof(*f));
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+    f->pid = fork();
+    ck_assert_int_ge(f->pid, 0);
+    if (f->pid == 0) {
+        sigset_t none;
+
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        sigemptyset(&none);
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        dup2(ends[1], STDOUT_FILENO);
+        execl(daemon_ctl_binary(), "clavigerctl", "-c", b->daemon.conf, "keys", b->api->name, "--watch",
+              "--interval=0.1", option, (char *)NULL);
+        _exit(127);
+    }
+    close(ends[1]);
+    f->fd = ends[0];
+    ck_assert_int_eq(fcntl(f->fd, F_SETFL, O_NONBLOCK), 0);
+}
+
+static size_t count_of(const struct buf *text, const char *part)
+{
+    size_t count = 0;
+
+    for (const char *p = text->len > 0 ? text->data : ""; (p = strstr(p, part)) != NULL; p++)
+        count++;
+    return count;
+}
+
+static void await_parts(struct follower *f, const char *part, size_t count)
+{
+    int64_t end_us = util_now_us() + LIMIT_MS * 1000LL;
+    char piece[4096];
+
+    while (count_of(&f->out, part) < count) {
+        struct pollfd p = {.fd = f->fd, .events = POLLIN};
+        ssize_t n = poll(&p, 1, 100) > 0 ? read(f->fd, piece, sizeof(piece)) : -1;
+
+        ck_assert_msg(n != 0 && util_now_us() < end_us, "not %zu times \"%s\" in: %s", count, part,
+                      f->out.len > 0 ? f->out.data : "");
+        if (n > 0)
+            buf_append(&f->out, piece, (size_t)n);
+    }
+}
+
+static void end_follower(struct follower *f)
+{
+    ck_assert_int_eq(kill(f->pid, SIGINT), 0);
+    ck_assert_int_eq(waitpid(f->pid, &f->status, 0), f->pid);
+    ck_assert_msg(WIFEXITED(f->status) && WEXITSTATUS(f->status) == 0, "wait status %d", f->status);
+    close(f->fd);
+    buf_fini(&f->out);
+}
+
+/* Tables, or lines of JSON, one below the other. A database that goes away meanwhile is told, and its return
+ * seen. */
+START_TEST(watch_on_a_pipe)
+{
+    struct follower f;
+    struct bench b;
+    char moved[160];
+
+    open_marked(&b);
+    daemon_stop(&b.daemon);
+    follow(&f, &b, _i == 0 ? NULL : "--json");
+    await_parts(&f, _i == 0 ? HINT0 : "\n", 3);
+    ck_assert_ptr_null(strchr(f.out.data, '\033'));
+    if (_i == 0)
+        ck_assert_uint_ge(count_of(&f.out, "\n\n20"), 1);
+    else
+        ck_assert_int_eq(f.out.data[0], '[');
+    snprintf(moved, sizeof(moved), "%s.away", b.daemon.db);
+    ck_assert_int_eq(rename(b.daemon.db, moved), 0);
+    await_parts(&f, "No such file or directory", 2);
+    if (_i == 1)
+        ck_assert_uint_ge(count_of(&f.out, "\n{\"ok\":false,\"error\":\""), 2);
+    ck_assert_int_eq(rename(moved, b.daemon.db), 0);
+    await_parts(&f, HINT0, count_of(&f.out, HINT0) + 2);
+    end_follower(&f);
+    bench_close(&b);
+}
+END_TEST
+
+/* What is wrong at the first look ends it. */
+START_TEST(watch_of_nobody)
+{
+    struct run run;
+    struct bench b;
+
+    bench_open(&b, &SUITE_APIS[0], KEY0, NULL);
+    run_program(&run, NULL, daemon_ctl_binary(), "-c", b.daemon.conf, "keys", "nobody", "--watch", NULL);
+    ck_assert_int_eq(run.status, 1);
+    ck_assert_ptr_nonnull(strstr(run_err(&run), "nobody"));
+    ck_assert_uint_eq(run.out.len, 0);
+    run_fini(&run);
+    bench_close(&b);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("ctl_watch");
+    TCase *tc = suite_case(s, "ctl_watch", 60);
+
+    tcase_add_test(tc, keys_fit_the_window);
+    tcase_add_test(tc, colours);
+    tcase_add_loop_test(tc, watch_on_a_terminal, 0, 3);
+    tcase_add_test(tc, watch_is_suspended);
+    tcase_add_loop_test(tc, watch_on_a_pipe, 0, 2);
+    tcase_add_test(tc, watch_of_nobody);
+    return suite_run(s);
+}
