@@ -1,6 +1,6 @@
 /*
- * test_upstream: requests over real sockets to a provider inside this program that does one thing a turn:
- * answers whole and in pieces, broken ones, uploads, connections that are kept or not.
+ * test_upstream_http: requests over real sockets to a provider inside this program that does one thing a
+ * turn: answers whole and in pieces, broken ones, uploads, connections that are kept or not.
  */
 #include "worker/upstream.h"
 
@@ -599,7 +599,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("upstream");
+    Suite *suite = suite_create("upstream_http");
     TCase *tc = tcase_create("upstream");
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_set_timeout(tc, 60);
