@@ -21,6 +21,13 @@
 #define TICK_MS          500         /* how often the library looks at its own timeouts */
 #define POOL_EXTRA_BYTES (16 * 1024) /* beside a request's head: its fields' table, and the answer's head */
 
+/* The library refuses most of what we refuse from 1.0 on; before that listener_head.c looks for it. */
+#if MHD_VERSION >= 0x00097701
+#define STRICTNESS MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1
+#else
+#define STRICTNESS MHD_OPTION_STRICT_FOR_CLIENT, 0
+#endif
+
 /* ---- heads that are awaited */
 
 void connection_await_head(struct connection *connection)
@@ -352,7 +359,7 @@ static struct MHD_Daemon *start_daemon(struct listener *listener)
                             log_library, NULL, MHD_OPTION_URI_LOG_CALLBACK, exchange_on_target, listener,
                             MHD_OPTION_NOTIFY_COMPLETED, exchange_on_completed, listener,
                             MHD_OPTION_NOTIFY_CONNECTION, on_notify, listener, MHD_OPTION_UNESCAPE_CALLBACK,
-                            leave_escaped, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_CONNECTION_LIMIT,
+                            leave_escaped, NULL, STRICTNESS, MHD_OPTION_CONNECTION_LIMIT,
                             (unsigned)conf->limits.connections + 1, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
                             (size_t)conf->limits.header_size + POOL_EXTRA_BYTES,
                             MHD_OPTION_CONNECTION_TIMEOUT,

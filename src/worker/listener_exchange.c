@@ -210,8 +210,10 @@ static const char *judge_head(struct exchange *exchange, struct relay_request *r
         *code = REPLY_NOT_SUPPORTED;
         return reason;
     }
+    if (!route_target_is_safe(request->target, &reason))
+        return reason;
     exchange->close = false;
-    return route_target_is_safe(request->target, &reason) ? NULL : reason;
+    return NULL;
 }
 
 static enum MHD_Result begin(struct exchange *exchange, const char *method, const char *version)
