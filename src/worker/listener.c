@@ -135,6 +135,7 @@ static void on_closed(struct listener *listener, struct connection *connection)
         connection->next->prev = connection->prev;
     listener->connection_count--;
     count_connections(listener);
+    connection_leave_peer(connection);
     if (connection->linger_fd >= 0)
         linger_begin(listener->lingers, connection->linger_fd);
     free(connection);
@@ -212,7 +213,13 @@ static void add_connection(struct listener *listener, int fd, const struct socka
     connection->linger_fd = -1;
     connection->watch.fn = on_connection_event;
     describe_peer(connection, addr);
+    if (!connection_enter_peer(connection, addr)) {
+        connection_refuse(connection);
+        free(connection);
+        return;
+    }
     if (loop_watch_add(listener->loop, &connection->watch, fd, EPOLLIN | EPOLLRDHUP | EPOLLET) != 0) {
+        connection_leave_peer(connection);
         (void)close(fd);
         free(connection);
         return;
@@ -223,6 +230,7 @@ static void add_connection(struct listener *listener, int fd, const struct socka
             MHD_YES &&
         listener->accepting != NULL) {
         loop_watch_forget(listener->loop, &connection->watch);
+        connection_leave_peer(connection);
         free(connection);
     }
     listener->accepting = NULL;
@@ -389,8 +397,11 @@ struct listener *listener_new(const struct listener_options *options)
     listener->drain_timer.fn = end_idle;
     listener->daemon_watch.fd = -1;
     listener->lingers = lingers_new(options->loop);
+    if (options->conf->limits.connections_per_peer > 0)
+        listener->peers = peers_new(options->conf->limits.connections_per_peer);
     listener->listens = calloc(listener->listen_count + 1, sizeof *listener->listens);
     if (listener->lingers == NULL || listener->listens == NULL ||
+        (options->conf->limits.connections_per_peer > 0 && listener->peers == NULL) ||
         (listener->daemon = start_daemon(listener)) == NULL || watch_daemon(listener) != 0 ||
         loop_timer_set(listener->loop, &listener->tick, loop_now(listener->loop) + TICK_MS) != 0) {
         log_error("the HTTP server library could not be started: %s", strerror(errno));
@@ -429,6 +440,7 @@ void listener_free(struct listener **listener)
     }
     loop_timer_cancel(l->loop, &l->head_timer);
     lingers_free(&l->lingers);
+    peers_free(&l->peers);
     free(l->listens);
     free(l);
     *listener = NULL;
