@@ -181,6 +181,9 @@ void exchange_raw_begin(struct exchange *exchange)
         break_off(exchange);
         return;
     }
+    /* The library's clock sees only the request. From here on those of the answer run: idle_timeout upstream,
+     * `stalled` while it waits for the client, the discard timer behind it. */
+    (void)MHD_set_connection_option(exchange->mhd, MHD_CONNECTION_OPTION_TIMEOUT, 0U);
     write_head(exchange, &answer);
     exchange->raw.ended = exchange->head;
     exchange_raw_pump(exchange);

@@ -263,8 +263,9 @@ static void on_attempt_timer(struct loop_timer *timer)
         return;
     }
     (void)curl_easy_getinfo(attempt->easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
-    /* While the client is slow, nothing is the provider's fault; while bytes go out, it is working. */
-    if (attempt->paused || attempt->upload_waits || attempt->sends == 0 ||
+    /* While the client is slow, nothing is the provider's fault; while bytes go out, it is working. An answer
+     * that has begun goes on or ends, whatever the client still wants to send. */
+    if (attempt->paused || (attempt->upload_waits && !head) || attempt->sends == 0 ||
         (!head && uploaded != attempt->uploaded && !upstream_attempt_sent(attempt)))
         attempt->active_ms = now_ms;
     attempt->uploaded = uploaded;

@@ -214,6 +214,32 @@ START_TEST(a_silent_provider)
 }
 END_TEST
 
+/* Nor when the answer is there before the request's end and both pause. */
+START_TEST(a_silent_provider_and_a_paused_request)
+{
+    struct fake_answer events = {.framing = FAKE_CHUNKED,
+                                 .events = 2,
+                                 .interval_ms = 3000,
+                                 .reading = FAKE_READ_AFTER};
+    struct http_client client;
+    struct http_response r;
+    struct bench b;
+
+    open_with_rate(&b, "client_timeout = 1s");
+    fake_on_any(b.fake, &events);
+    begin_upload(&b, &client, true);
+    http_send(&client, "begin", 5);
+    http_read(&client, &r);
+    ck_assert_int_eq(r.status, 200);
+    ck_assert(r.clean);
+    ck_assert_ptr_nonnull(strstr(http_body(&r), "\"n\":1,"));
+    http_response_fini(&r);
+    ck_assert(http_wait_end(&client, 15000));
+    http_close(&client);
+    bench_close(&b);
+}
+END_TEST
+
 /* ---- heads */
 
 /* The begin of a second head that came together with the first request has its clock too. */
@@ -415,6 +441,7 @@ int main(void)
     tcase_add_test(tc, a_reader_that_stopped);
     tcase_add_test(tc, an_early_answer_that_nobody_reads);
     tcase_add_loop_test(tc, a_silent_provider, 0, 2);
+    tcase_add_test(tc, a_silent_provider_and_a_paused_request);
     tcase_add_test(tc, half_a_head_behind_a_request);
     tcase_add_test(tc, too_many_of_one_address);
     tcase_add_test(tc, a_crowd_that_sends_nothing);

@@ -227,13 +227,31 @@ static bool is_refusal(const struct strict_case *c, int status)
     return (status >= 400 && status < 500) || status == 501 || (status == 505 && version);
 }
 
-/* All on one daemon; what fails is told with its number and family. */
+/* A body that streams through is under way when its framing turns out to be broken: then the upstream sees a
+ * request that is broken off. Anything else it does not see at all. */
+static void expect_nothing_upstream(struct bench *b, size_t i, bool streams, unsigned *seen)
+{
+    bool may_begin = streams && strcmp(cases[i].family, "chunk end") == 0;
+    struct fake_progress progress;
+
+    for (unsigned n = *seen + 1; n <= fake_requests(b->fake); n++, (*seen)++) {
+        ck_assert_msg(may_begin, "case %zu (%s) reached the upstream", i, cases[i].family);
+        ck_assert(fake_wait_abandoned(b->fake, n, 10000));
+        ck_assert_int_eq(fake_progress(b->fake, n, &progress), 0);
+        ck_assert_msg(!progress.complete, "case %zu (%s) is a whole request upstream", i, cases[i].family);
+    }
+}
+
+/* All on one daemon; what fails is told with its number and family. Bodies are kept for the pool, or stream
+ * through.
+ */
 START_TEST(malformed_and_ambiguous_requests)
 {
     struct http_response r;
     struct bench b;
+    unsigned begun = 0;
 
-    bench_open(&b, &SUITE_APIS[0], KEY0, NULL);
+    bench_open(&b, &SUITE_APIS[0], _i == 0 ? KEY0 : NULL, NULL);
     for (size_t i = 0; i < CASES; i++) {
         const struct strict_case *c = &cases[i];
         struct http_client client;
@@ -250,7 +268,7 @@ START_TEST(malformed_and_ambiguous_requests)
         ck_assert_msg(http_wait_end(&client, 10000), "case %zu (%s): the connection goes on", i, c->family);
         ck_assert_msg(!util_contains(client.in.data, client.in.len, "HTTP/1.1"), "case %zu (%s): two answers",
                       i, c->family);
-        ck_assert_msg(fake_requests(b.fake) == 0, "case %zu (%s) reached the upstream", i, c->family);
+        expect_nothing_upstream(&b, i, _i == 1, &begun);
         http_response_fini(&r);
         http_close(&client);
     }
@@ -258,7 +276,7 @@ START_TEST(malformed_and_ambiguous_requests)
     bench_post(&b, NULL, &r);
     expect_answer(&r, 200, "ok");
     http_response_fini(&r);
-    expect_requests(&b, 1);
+    expect_requests(&b, begun + 1);
     bench_close(&b);
 }
 END_TEST
@@ -296,7 +314,7 @@ int main(void)
     Suite *s = suite_create("strict");
     TCase *tc = suite_case(s, "strict", 60);
 
-    tcase_add_test(tc, malformed_and_ambiguous_requests);
+    tcase_add_loop_test(tc, malformed_and_ambiguous_requests, 0, 2);
     tcase_add_test(tc, a_bare_lf_between_chunks);
     return suite_run(s);
 }
