@@ -1,6 +1,6 @@
 /* test_upstream: attempts through the real HTTP client library: what must not hold the others up, and
  * deadlines. */
-#include "unit/upstream_world.h"
+#include "upstream_world.h"
 
 /* ---- conditions and deeds that several tests share */
 
