@@ -1,7 +1,7 @@
 /*
- * upstream_world: where test_upstream's attempts live: the real HTTP client library in a loop, with a
- * provider inside the same loop. The time, a name server and the kernel's willingness to watch a descriptor
- * are the test's: it replaces the C library's functions for everybody in its process.
+ * upstream_world: where the attempts of test_upstream_faults live: the real HTTP client library in a loop,
+ * with a provider inside the same loop. The time, a name server and the kernel's willingness to watch a
+ * descriptor are the test's: it replaces the C library's functions for everybody in its process.
  */
 #ifndef CLAVIGER_TESTS_UPSTREAM_WORLD_H
 #define CLAVIGER_TESTS_UPSTREAM_WORLD_H

@@ -1,4 +1,4 @@
-/* test_upstream: attempts through the real HTTP client library: what must not hold the others up, and
+/* test_upstream_faults: attempts through the real HTTP client library: what must not hold the others up, and
  * deadlines. */
 #include "upstream_world.h"
 
@@ -328,8 +328,8 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("upstream");
-    TCase *tcase = tcase_create("upstream");
+    Suite *suite = suite_create("upstream_faults");
+    TCase *tcase = tcase_create("upstream_faults");
     tcase_set_timeout(tcase, 20);
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, one_socket_is_not_watched);
