@@ -54,10 +54,13 @@ struct conf {
         bool access;
     } log;
     struct {
-        int64_t request_body;  /* bytes */
-        int64_t buffer_memory; /* bytes */
-        int64_t header_size;   /* bytes */
-        int64_t connections;   /* per worker */
+        int64_t request_body;         /* bytes */
+        int64_t buffer_memory;        /* bytes */
+        int64_t header_size;          /* bytes */
+        int64_t connections;          /* per worker */
+        int64_t connections_per_peer; /* per worker; 0 = no limit */
+        int64_t body_rate;            /* bytes per second, over each body_window; 0 = none is too slow */
+        int64_t body_window_ms;
         int64_t head_timeout_ms;
         int64_t client_timeout_ms;
         int64_t shutdown_timeout_ms;

@@ -21,6 +21,13 @@
 #define TICK_MS          500         /* how often the library looks at its own timeouts */
 #define POOL_EXTRA_BYTES (16 * 1024) /* beside a request's head: its fields' table, and the answer's head */
 
+/* The library refuses most of what we refuse from 1.0 on; before that listener_head.c looks for it. */
+#if MHD_VERSION >= 0x00097701
+#define STRICTNESS MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1
+#else
+#define STRICTNESS MHD_OPTION_STRICT_FOR_CLIENT, 0
+#endif
+
 /* ---- heads that are awaited */
 
 void connection_await_head(struct connection *connection)
@@ -128,6 +135,7 @@ static void on_closed(struct listener *listener, struct connection *connection)
         connection->next->prev = connection->prev;
     listener->connection_count--;
     count_connections(listener);
+    connection_leave_peer(connection);
     if (connection->linger_fd >= 0)
         linger_begin(listener->lingers, connection->linger_fd);
     free(connection);
@@ -205,7 +213,13 @@ static void add_connection(struct listener *listener, int fd, const struct socka
     connection->linger_fd = -1;
     connection->watch.fn = on_connection_event;
     describe_peer(connection, addr);
+    if (!connection_enter_peer(connection, addr)) {
+        connection_refuse(connection);
+        free(connection);
+        return;
+    }
     if (loop_watch_add(listener->loop, &connection->watch, fd, EPOLLIN | EPOLLRDHUP | EPOLLET) != 0) {
+        connection_leave_peer(connection);
         (void)close(fd);
         free(connection);
         return;
@@ -216,6 +230,7 @@ static void add_connection(struct listener *listener, int fd, const struct socka
             MHD_YES &&
         listener->accepting != NULL) {
         loop_watch_forget(listener->loop, &connection->watch);
+        connection_leave_peer(connection);
         free(connection);
     }
     listener->accepting = NULL;
@@ -352,7 +367,7 @@ static struct MHD_Daemon *start_daemon(struct listener *listener)
                             log_library, NULL, MHD_OPTION_URI_LOG_CALLBACK, exchange_on_target, listener,
                             MHD_OPTION_NOTIFY_COMPLETED, exchange_on_completed, listener,
                             MHD_OPTION_NOTIFY_CONNECTION, on_notify, listener, MHD_OPTION_UNESCAPE_CALLBACK,
-                            leave_escaped, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_CONNECTION_LIMIT,
+                            leave_escaped, NULL, STRICTNESS, MHD_OPTION_CONNECTION_LIMIT,
                             (unsigned)conf->limits.connections + 1, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
                             (size_t)conf->limits.header_size + POOL_EXTRA_BYTES,
                             MHD_OPTION_CONNECTION_TIMEOUT,
@@ -382,8 +397,11 @@ struct listener *listener_new(const struct listener_options *options)
     listener->drain_timer.fn = end_idle;
     listener->daemon_watch.fd = -1;
     listener->lingers = lingers_new(options->loop);
+    if (options->conf->limits.connections_per_peer > 0)
+        listener->peers = peers_new(options->conf->limits.connections_per_peer);
     listener->listens = calloc(listener->listen_count + 1, sizeof *listener->listens);
     if (listener->lingers == NULL || listener->listens == NULL ||
+        (options->conf->limits.connections_per_peer > 0 && listener->peers == NULL) ||
         (listener->daemon = start_daemon(listener)) == NULL || watch_daemon(listener) != 0 ||
         loop_timer_set(listener->loop, &listener->tick, loop_now(listener->loop) + TICK_MS) != 0) {
         log_error("the HTTP server library could not be started: %s", strerror(errno));
@@ -422,6 +440,7 @@ void listener_free(struct listener **listener)
     }
     loop_timer_cancel(l->loop, &l->head_timer);
     lingers_free(&l->lingers);
+    peers_free(&l->peers);
     free(l->listens);
     free(l);
     *listener = NULL;

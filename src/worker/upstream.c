@@ -61,14 +61,27 @@ static void on_socket_event(struct loop_watch *watch, uint32_t events)
     (void)curl_multi_socket_action(upstream->multi, watch->fd, mask, &running);
 }
 
+/* The library hides the end of an answer, whole or cut, until the request's end too; but it listens to the
+ * socket no longer. When its client pauses the upload, that would be never: the upload ends then, and the
+ * library tells which end it was. */
+static void note_answer_over(CURL *easy)
+{
+    struct attempt *attempt = NULL;
+    (void)curl_easy_getinfo(easy, CURLINFO_PRIVATE, &attempt);
+    if (attempt == NULL || !attempt->upload_waits || !attempt->head.complete || attempt->paused)
+        return;
+    attempt->answer_over = true;
+    upstream_resume(attempt);
+}
+
 /* It always says 0: anything else ends every transfer of the worker. A transfer whose socket cannot be
  * watched runs into its own timeout. */
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 {
     struct upstream *upstream = arg;
     struct socket_watch *socket = socket_arg;
-    (void)easy;
     if (what == CURL_POLL_REMOVE) {
+        note_answer_over(easy);
         if (socket != NULL) {
             loop_watch_remove(upstream->loop, &socket->watch);
             free(socket);
@@ -286,8 +299,9 @@ static void on_attempt_timer(struct loop_timer *timer)
         return;
     }
     (void)curl_easy_getinfo(attempt->easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
-    /* While the client is slow, nothing is the provider's fault; while bytes go out, it is working. */
-    if (attempt->paused || attempt->upload_waits || attempt->sends == 0 ||
+    /* While the client is slow, nothing is the provider's fault; while bytes go out, it is working. An answer
+     * that has begun goes on or ends, whatever the client still wants to send. */
+    if (attempt->paused || (attempt->upload_waits && !head) || attempt->sends == 0 ||
         (!head && uploaded != attempt->uploaded && !upstream_attempt_sent(attempt)))
         attempt->active_ms = now_ms;
     attempt->uploaded = uploaded;

@@ -94,9 +94,10 @@ static size_t on_upload(char *out, size_t size, size_t count, void *arg)
     if (attempt->body == UPSTREAM_BODY_SPOOL)
         return read_spool(attempt, out, size * count);
     ssize_t got = attempt->events.upload(attempt->arg, out, size * count);
-    if (got == UPSTREAM_UPLOAD_WAIT && attempt->head.complete && attempt->head.status >= 400) {
-        /* Refused already: the library would wait for the rest for ever. What was sent is no whole request,
-         * so nothing may follow on this connection. */
+    bool refused = attempt->head.complete && attempt->head.status >= 400;
+    if (got == UPSTREAM_UPLOAD_WAIT && (refused || attempt->answer_over)) {
+        /* The library would wait for the rest for ever. What was sent is no whole request, so nothing may
+         * follow on this connection. */
         (void)curl_easy_setopt(attempt->easy, CURLOPT_FORBID_REUSE, 1L);
         return 0;
     }
@@ -134,9 +135,7 @@ CURL *upstream_attempt_handle(struct attempt *attempt)
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     SET(CURLOPT_PROXY, "");
     SET(CURLOPT_NOSIGNAL, 1L);
-#if LIBCURL_VERSION_NUM >= 0x075700
     SET(CURLOPT_QUICK_EXIT, 1L); /* or ending an attempt waits for a name server that does not answer */
-#endif
     SET(CURLOPT_NOPROGRESS, 1L);
     SET(CURLOPT_FOLLOWLOCATION, 0L);
     SET(CURLOPT_BUFFERSIZE, 16L * 1024);

@@ -42,6 +42,7 @@ struct attempt {
     bool refused;      /* head() said no */
     bool failed;       /* in the way that `kind` says */
     enum metrics_kind kind;
+    bool answer_over;  /* nothing more of the answer comes, and the upload waits */
     char error[CURL_ERROR_SIZE];
 };
 

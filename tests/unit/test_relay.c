@@ -563,6 +563,25 @@ START_TEST(body_grows_too_large)
 }
 END_TEST
 
+/* Whoever receives the body refuses it: what was begun ends, and a second word comes too late. */
+START_TEST(body_is_given_up)
+{
+    struct relay *relay = begin("POST", "/openai/x", 100, _i ? "Bearer own" : NULL);
+    ck_assert_uint_eq(relay_body(relay, "begin", 5), 5);
+    ck_assert_int_eq(world.starts, _i);
+    relay_give_up(relay, REPLY_REQUEST_TIMEOUT, "too slow");
+    ck_assert_int_eq(world.aborts, _i);
+    expect_error(relay, 408, "request_timeout", "too slow");
+    relay_give_up(relay, REPLY_BAD_REQUEST, "too late");
+    expect_error(relay, 408, "request_timeout", "too slow");
+    ck_assert(!relay_wants_body(relay));
+    ck_assert_uint_eq(relay_body(relay, "rest", 4), 4);
+    finish(&relay, true);
+    ck_assert_int_eq(world.marks, 0);
+    ck_assert_str_eq(world.logged_error, "request_timeout");
+}
+END_TEST
+
 /* ---- flow */
 
 START_TEST(slow_client_holds_the_upstream)
@@ -782,6 +801,7 @@ int main(void)
     tcase_add_test(tcase, client_leaves_between_two_attempts);
     tcase_add_loop_test(tcase, refused_at_the_door, 0, COUNT(refusals));
     tcase_add_loop_test(tcase, body_grows_too_large, 0, 2);
+    tcase_add_loop_test(tcase, body_is_given_up, 0, 2);
     tcase_add_test(tcase, slow_client_holds_the_upstream);
     tcase_add_test(tcase, reader_is_called_when_bytes_come);
     tcase_add_test(tcase, slow_upstream_holds_the_client);
