@@ -41,6 +41,7 @@ struct conf {
     char *user_agent;
     int64_t watchdog_ms;
     bool allow_anonymous;
+    bool sandbox; /* children may only use the system calls that they need */
     struct provider_list providers;
     struct {
         char *target; /* "stderr", "syslog" or an absolute path */

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/title.h"
+#include "master/daemon.h"
 #include "master/signals.h"
 
 #include <errno.h>
@@ -192,7 +193,12 @@ static int child_main(const struct child *child, const struct child_legacy *lega
         mine.listen_fds = NULL;
     if (close_others(legacy, &mine) < 0 || drop_user(legacy->user) < 0)
         return 1;
-    /* After the user: a change of it clears the setting. The lifeline covers the time before, and a worker
+    /* After the user: a change of it clears both. No program that a child could start gets more rights than
+     * it has. */
+    daemon_forbid_dump();
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        log_warning("cannot give up new privileges: %s", strerror(errno));
+    /* The same for this setting. The lifeline covers the time before, and a worker
      * that does not look at it is ended by this. */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
         log_warning("cannot ask to end with the master: %s", strerror(errno));

@@ -64,6 +64,13 @@ void daemon_clean_environment(void)
     }
 }
 
+void daemon_forbid_dump(void)
+{
+#if !defined(DAEMON_SANITIZED)
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+#endif
+}
+
 void daemon_set_limits(void)
 {
     struct rlimit files;
@@ -73,10 +80,7 @@ void daemon_set_limits(void)
         setrlimit(RLIMIT_NOFILE, &files);
     }
     setrlimit(RLIMIT_CORE, &core);
-#if !defined(DAEMON_SANITIZED)
-    /* A core that is piped to a program ignores the limit. */
-    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-#endif
+    daemon_forbid_dump(); /* a core that is piped to a program ignores the limit */
 }
 
 /* In the starting process: waits for the word of the new one. */

@@ -20,6 +20,10 @@ void daemon_clean_environment(void);
 /* Raises RLIMIT_NOFILE to its hard limit; forbids core dumps, which would hold keys. */
 void daemon_set_limits(void);
 
+/* Neither a core dump nor another process of the same user sees this process's memory. A change of user
+ * undoes it: then it is due again. */
+void daemon_forbid_dump(void);
+
 /* The way back to the command that started us. */
 struct daemon_parent {
     bool detached; /* false = we stay in the foreground */

@@ -8,6 +8,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/title.h"
+#include "io/sandbox.h"
 #include "io/store_schema.h"
 #include "master/announce.h"
 #include "master/notify.h"
@@ -283,6 +284,15 @@ static int open_house(struct master *m, const struct conf *conf, struct buf *rea
     return m->control ? 0 : -1;
 }
 
+/* Before the first child: each inherits it. */
+static void enter_sandbox(const struct conf *conf)
+{
+    struct buf reason = {0};
+    if (conf->sandbox && sandbox_enter_master(&reason) < 0)
+        log_warning("the master is not in a sandbox: %s", reason.failed ? "out of memory" : reason.data);
+    buf_fini(&reason);
+}
+
 /* Binds, prepares the database, opens the log, forks. */
 static int begin(struct master *m, struct conf **conf, struct buf *reason)
 {
@@ -303,6 +313,7 @@ static int begin(struct master *m, struct conf **conf, struct buf *reason)
     if (reload_open_log(g->conf, &g->user, m->parent.detached, reason) < 0)
         return -1;
     m->log_elsewhere = m->parent.detached || strcmp(g->conf->log.target, "stderr") != 0;
+    enter_sandbox(g->conf);
     generation_start(g, &m->context, clock_mono_ms());
     return 0;
 }

@@ -10,6 +10,7 @@
 #include "io/store.h"
 #include "io/store_edit.h"
 #include "worker/child_signals.h"
+#include "worker/confine.h"
 #include "worker/loop.h"
 
 #include <errno.h>
@@ -332,6 +333,7 @@ int admin_main(const struct heritage *heritage)
         free_parts(&admin);
         return 1;
     }
+    confine(heritage->conf);
     loop_run(admin.loop);
     free_parts(&admin);
     return 0;
