@@ -5,7 +5,9 @@
 #include "master/child.h"
 
 #include "base/log.h"
+#include "base/secret.h"
 #include "base/title.h"
+#include "io/keyfile_env.h"
 #include "master/daemon.h"
 #include "master/signals.h"
 
@@ -185,6 +187,8 @@ static int child_main(const struct child *child, const struct child_legacy *lega
     child_name(child, name);
     title_set("clavigerd: %s", name);
     log_set_process(name);
+    keyfile_env_fini(); /* the master's, for its next configuration or its successor */
+    secret_lock_again();
     mine.slot = child->slot;
     mine.number = child->number;
     if (child->role == CHILD_WORKER)

@@ -74,10 +74,16 @@ void daemon_forbid_dump(void)
 void daemon_set_limits(void)
 {
     struct rlimit files;
+    struct rlimit locked;
     struct rlimit core = {0, 0};
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
         files.rlim_cur = files.rlim_max;
         setrlimit(RLIMIT_NOFILE, &files);
+    }
+    /* Keys shall not be swapped out. */
+    if (getrlimit(RLIMIT_MEMLOCK, &locked) == 0 && locked.rlim_cur < locked.rlim_max) {
+        locked.rlim_cur = locked.rlim_max;
+        setrlimit(RLIMIT_MEMLOCK, &locked);
     }
     setrlimit(RLIMIT_CORE, &core);
     daemon_forbid_dump(); /* a core that is piped to a program ignores the limit */

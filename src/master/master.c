@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/secret.h"
 #include "base/title.h"
 #include "io/sandbox.h"
 #include "io/store_schema.h"
@@ -144,6 +145,10 @@ static void after_first_start(struct master *m)
 {
     if (m->serving) {
         upgrade_heir_take_over(m);
+        if (!secret_is_locked())
+            log_info("keys may be swapped out: their memory cannot be locked; raise the limit (LimitMEMLOCK= "
+                     "of the "
+                     "unit, ulimit -l)");
         announce_start(m->serving, m->options->version, m->options->conf_file);
         daemon_ready(&m->parent);
         notify_ready();
@@ -353,6 +358,7 @@ int master_run(const struct master_options *options, struct conf **conf)
     };
     title_set("clavigerd: master");
     log_set_process("master");
+    upgrade_remember_keys();
     signals_init(&sleep_mask);
     if (open_house(&m, *conf, &reason) == 0 && begin(&m, conf, &reason) == 0) {
         while (!ended(&m))
