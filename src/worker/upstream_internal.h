@@ -39,6 +39,7 @@ struct attempt {
     bool paused;       /* body() had no room */
     bool upload_waits; /* upload() had nothing */
     bool refused;      /* head() said no */
+    bool lost;         /* its socket is not watched */
     char error[CURL_ERROR_SIZE];
 };
 
