@@ -6,16 +6,25 @@
 
 #if defined(HAVE_SECCOMP)
 
+#include "base/fd.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* The leak check at the end of a process traces it and makes a process of its own. */
@@ -33,6 +42,9 @@
 #if !defined(PR_SET_VMA)
 #define PR_SET_VMA 0x53564d41
 #endif
+
+#define COMPILE_S  2                   /* of CPU; it takes some milliseconds */
+#define FILTER_MAX ((size_t)64 * 1024) /* bytes: the kernel takes 4096 instructions of 8 */
 
 /* ---- the lists; a name that this machine has no call for is skipped */
 
@@ -331,7 +343,7 @@ static int allow_with_arguments(scmp_filter_ctx filter)
     static const unsigned long pair[] = {AF_UNIX};
     static const unsigned long requests[] = {FIONBIO, FIONREAD, FIOCLEX, TCGETS};
     static const unsigned long process[] = {PR_SET_NAME, PR_GET_NAME, PR_SET_VMA};
-    const unsigned long self[] = {(unsigned long)getpid()};
+    static const unsigned long signals[] = {SIGABRT};
     int result = allow_memory(filter);
     if (result == 0)
         result = allow_values(filter, "socket", 0, families, COUNT(families));
@@ -344,7 +356,7 @@ static int allow_with_arguments(scmp_filter_ctx filter)
     if (result == 0)
         result = allow_limits(filter);
     if (result == 0) /* abort() */
-        result = allow_values(filter, "tgkill", 0, self, COUNT(self));
+        result = allow_values(filter, "tgkill", 2, signals, COUNT(signals));
     if (result == 0) /* a thread, never a process */
         result = allow_when(filter, "clone",
                             (struct scmp_arg_cmp){0, SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD});
@@ -375,23 +387,83 @@ static int fill_master(scmp_filter_ctx filter)
     return result;
 }
 
-static int enter(uint32_t otherwise, int (*fill)(scmp_filter_ctx filter), bool no_new_privs,
-                 struct buf *reason)
+/* ---- compiling */
+
+/* The kernel's form of the filters; kept for as long as the process lives. */
+static struct sock_fprog programs[2];
+
+enum { CHILD, MASTER };
+
+static const struct {
+    uint32_t otherwise;
+    int (*fill)(scmp_filter_ctx filter);
+} kinds[] = {
+    [CHILD] = {SCMP_ACT_ERRNO(EPERM), fill_child},
+    [MASTER] = {SCMP_ACT_ALLOW, fill_master},
+};
+
+/* Writes a filter to a file. 0, or a negative errno. */
+static int compile(int kind, int fd)
 {
-    scmp_filter_ctx filter = seccomp_init(otherwise);
-    int result = filter == NULL ? -ENOMEM : 0;
+    scmp_filter_ctx filter = seccomp_init(kinds[kind].otherwise);
+    int result = filter == NULL ? -ENOMEM : kinds[kind].fill(filter);
+    if (result == 0 && ftruncate(fd, 0) < 0)
+        result = -errno;
     if (result == 0)
-        result = seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, no_new_privs);
-    if (result == 0)
-        result = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
-    if (result == 0)
-        result = fill(filter);
-    if (result == 0)
-        result = seccomp_load(filter);
+        result = lseek(fd, 0, SEEK_SET) < 0 ? -errno : seccomp_export_bpf(filter, fd);
     seccomp_release(filter);
-    if (result == 0)
+    return result;
+}
+
+/* In a process of its own: when memory runs out in the wrong place, the library crashes or turns in circles.
+ */
+static bool compile_apart(int kind, int fd)
+{
+    static const struct rlimit seconds = {COMPILE_S, COMPILE_S};
+    int status;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(setrlimit(RLIMIT_CPU, &seconds) == 0 && compile(kind, fd) == 0 ? 0 : 1);
+    while (pid > 0 && waitpid(pid, &status, 0) < 0) {
+        if (errno != EINTR)
+            return false;
+    }
+    return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static int prepare(int kind)
+{
+    static const size_t instruction = sizeof(struct sock_filter);
+    size_t len[2] = {0, 0};
+    char *text[2] = {NULL, NULL};
+    int fd = memfd_create("claviger-sandbox", MFD_CLOEXEC);
+    /* Twice: in other places it makes a wrong filter of too little memory, and says nothing. */
+    for (int i = 0; fd >= 0 && i < 2; i++)
+        text[i] = compile_apart(kind, fd) && lseek(fd, 0, SEEK_SET) == 0
+                      ? fd_read_file(fd, FILTER_MAX, &len[i])
+                      : NULL;
+    bool good = text[0] != NULL && text[1] != NULL && len[0] == len[1] && len[0] > 0 &&
+                len[0] % instruction == 0 && memcmp(text[0], text[1], len[0]) == 0;
+    if (good)
+        programs[kind] = (struct sock_fprog){.len = (unsigned short)(len[0] / instruction),
+                                             .filter = (struct sock_filter *)(void *)text[0]};
+    else
+        free(text[0]);
+    free(text[1]);
+    fd_close(&fd);
+    return good ? 0 : -1;
+}
+
+static int enter(int kind, struct buf *reason)
+{
+    if (programs[kind].filter == NULL) {
+        buf_puts(reason, "the filter of system calls could not be made");
+        return -1;
+    }
+    /* The threads of a library are filtered too. */
+    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &programs[kind]) == 0)
         return 0;
-    buf_printf(reason, "the kernel takes no filter of system calls: %s", strerror(-result));
+    buf_printf(reason, "the kernel takes no filter of system calls: %s", strerror(errno));
     return -1;
 }
 
@@ -410,9 +482,24 @@ const char *sandbox_library_version(void)
     return text;
 }
 
+int sandbox_prepare(struct buf *reason)
+{
+    for (int kind = CHILD; kind <= MASTER; kind++) {
+        if (programs[kind].filter != NULL || prepare(kind) == 0)
+            continue;
+        buf_puts(reason, "libseccomp makes no filter of system calls; is memory short?");
+        return -1;
+    }
+    return 0;
+}
+
 int sandbox_enter_child(struct buf *reason)
 {
-    return enter(SCMP_ACT_ERRNO(EPERM), fill_child, true, reason);
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
+        buf_printf(reason, "new privileges cannot be given up: %s", strerror(errno));
+        return -1;
+    }
+    return enter(CHILD, reason);
 }
 
 int sandbox_enter_master(struct buf *reason)
@@ -420,7 +507,7 @@ int sandbox_enter_master(struct buf *reason)
     /* Two filters say no more than one, and each is asked at every call. */
     if (geteuid() != 0 || prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != 0)
         return 0;
-    return enter(SCMP_ACT_ALLOW, fill_master, false, reason);
+    return enter(MASTER, reason);
 }
 
 #else
@@ -435,15 +522,20 @@ const char *sandbox_library_version(void)
     return NULL;
 }
 
-int sandbox_enter_child(struct buf *reason)
+int sandbox_prepare(struct buf *reason)
 {
     buf_puts(reason, "this clavigerd is built without libseccomp");
     return -1;
 }
 
+int sandbox_enter_child(struct buf *reason)
+{
+    return sandbox_prepare(reason);
+}
+
 int sandbox_enter_master(struct buf *reason)
 {
-    return sandbox_enter_child(reason);
+    return sandbox_prepare(reason);
 }
 
 #endif

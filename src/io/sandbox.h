@@ -20,6 +20,12 @@ bool sandbox_is_built_in(void);
 /* "libseccomp/2.5.4"; NULL when it is not built in. */
 const char *sandbox_library_version(void);
 
+/*
+ * Makes the filters, once a process; to be called before fork, so that a child needs no memory and no time
+ * for its own. 0, or -1 and *reason: then there will be none.
+ */
+int sandbox_prepare(struct buf *reason);
+
 /* For this process and all threads it has, for ever. Sets no_new_privs. 0, or -1 and *reason. */
 int sandbox_enter_child(struct buf *reason);
 

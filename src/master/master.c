@@ -293,7 +293,7 @@ static int open_house(struct master *m, const struct conf *conf, struct buf *rea
 static void enter_sandbox(const struct conf *conf)
 {
     struct buf reason = {0};
-    if (conf->sandbox && sandbox_enter_master(&reason) < 0)
+    if (conf->sandbox && sandbox_prepare(&reason) == 0 && sandbox_enter_master(&reason) < 0)
         log_warning("the master is not in a sandbox: %s", reason.failed ? "out of memory" : reason.data);
     buf_fini(&reason);
 }

@@ -70,7 +70,7 @@ static void run_inside(void (*fn)(int arg), int arg)
 
 static void enter(int (*how)(struct buf *reason))
 {
-    if (how(&reason) == 0)
+    if (sandbox_prepare(&reason) == 0 && how(&reason) == 0)
         return;
     fprintf(stderr, "%s\n", reason.data);
     _exit(1);
