@@ -58,3 +58,14 @@ AC_DEFUN([CLAVIGER_RUNSTATEDIR], [
     [AS_IF([test "x$localstatedir" = x/var], [runstatedir=/run], [runstatedir='${localstatedir}/run'])])
   AC_SUBST([runstatedir])
 ])
+
+# CLAVIGER_DIR(NAME, WHAT, DEFAULT)
+# The option --with-NAMEdir and the variable NAMEdir: where WHAT is installed; empty, which automake takes for nowhere,
+# with "no".
+AC_DEFUN([CLAVIGER_DIR], [
+  AC_ARG_WITH([$1dir],
+    [AS_HELP_STRING([--with-$1dir=DIR], m4_quote(m4_normalize([$2 goes there; no = nowhere @<:@$3@:>@])))],
+    [], [with_$1dir=yes])
+  AS_CASE([$with_$1dir], [yes], [$1dir='$3'], [no], [$1dir=], [$1dir=$with_$1dir])
+  AC_SUBST([$1dir])
+])

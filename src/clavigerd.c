@@ -10,8 +10,10 @@
 #include "io/keyfile_env.h"
 #include "io/sandbox.h"
 #include "io/store_schema.h"
+#include "master/child.h"
 #include "master/daemon.h"
 #include "master/master.h"
+#include "master/reload.h"
 #include "master/upgrade.h"
 #include "master/upgrade_heir.h"
 #include "worker/admin.h"
@@ -101,15 +103,34 @@ static int parse_arguments(int argc, char **argv, struct arguments *args)
     return -1;
 }
 
+/* Whether the database can be used, by the user too whom the workers will have. 0, or -1 and *reason. */
+static int check_store(const struct conf *conf, struct buf *reason)
+{
+    struct buf place = {0};
+    struct child_user user = {.set = false};
+    /* Only root changes to another user. */
+    int rc = geteuid() == 0 ? child_user_find(&user, conf->user, reason) : 0;
+    if (rc == 0)
+        rc = reload_check_store_user(conf, &user, reason);
+    if (rc == 0) {
+        conf_put_state_db_place(conf, &place);
+        rc = store_schema_check(conf->state_db, &place);
+        if (rc < 0)
+            buf_append(reason, place.data, place.len);
+    }
+    buf_fini(&place);
+    child_user_fini(&user);
+    return rc;
+}
+
 /* -t and -T. */
 static int show(const struct conf *conf, bool dump)
 {
     struct buf text = {0};
     struct buf reason = {0};
     int status = EXIT_SUCCESS;
-    conf_put_state_db_place(conf, &reason);
-    if (store_schema_check(conf->state_db, &reason) < 0) {
-        fprintf(stderr, "%s\n", reason.failed ? "out of memory" : reason.data);
+    if (check_store(conf, &reason) < 0) {
+        fprintf(stderr, "%s\n", reason.failed || !reason.data ? "clavigerd: out of memory" : reason.data);
         buf_fini(&reason);
         return EXIT_FAILURE;
     }

@@ -54,8 +54,9 @@ static struct {
     uid_t owner;
     gid_t group;
     unsigned long dropped; /* lines since the last report of it */
-    bool torn;             /* the last thing written did not end its line */
-    struct buf line;       /* reserved once, so that a message about memory can still be written */
+    _Atomic uint64_t *dropped_counter;
+    bool torn;       /* the last thing written did not end its line */
+    struct buf line; /* reserved once, so that a message about memory can still be written */
 } self = {
     .sink = {.fd = -1},
     .level = LOG_LEVEL_INFO,
@@ -296,6 +297,13 @@ static void compose(enum log_level level, const char *message)
     buf_putc(&self.line, '\n');
 }
 
+static void drop(unsigned long lines)
+{
+    self.dropped += lines;
+    if (self.dropped_counter != NULL)
+        atomic_fetch_add(self.dropped_counter, lines);
+}
+
 static void dropped_text(char *out, size_t size)
 {
     snprintf(out, size, self.dropped == 1 ? "%lu log line was dropped" : "%lu log lines were dropped",
@@ -331,7 +339,7 @@ static bool catch_up(void)
 static void write_lines(const char *lines, size_t len)
 {
     size_t done = write_most(lines, len);
-    self.dropped += count_lines(lines + done, len - done);
+    drop(count_lines(lines + done, len - done));
 }
 
 /* RFC 3164 section 4.1 in the form that the C library's syslog() uses on a local socket: no host name. */
@@ -391,7 +399,7 @@ static void syslog_message(enum log_level level, const char *message)
 static void syslog_finish(void)
 {
     if (!syslog_send()) {
-        self.dropped++;
+        drop(1);
     } else if (self.dropped > 0) {
         char text[64];
         dropped_text(text, sizeof(text));
@@ -420,16 +428,21 @@ static void emit(enum log_level level, const char *fmt, va_list ap)
         syslog_message(level, message);
         syslog_finish();
     } else if (!catch_up()) {
-        self.dropped++;
+        drop(1);
     } else {
         buf_clear(&self.line);
         compose(level, message);
         if (self.line.failed)
-            self.dropped++;
+            drop(1);
         else
             write_lines(self.line.data, self.line.len);
     }
     errno = saved;
+}
+
+void log_set_dropped_counter(_Atomic uint64_t *counter)
+{
+    self.dropped_counter = counter;
 }
 
 void log_error(const char *fmt, ...)
@@ -476,7 +489,7 @@ void log_raw(const char *lines, unsigned long len)
         if (catch_up())
             write_lines(lines, len);
         else
-            self.dropped += count_lines(lines, len);
+            drop(count_lines(lines, len));
         errno = saved;
         return;
     }

@@ -13,7 +13,9 @@
 #ifndef CLAVIGER_BASE_LOG_H
 #define CLAVIGER_BASE_LOG_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #define LOG_MESSAGE_MAX 8192
@@ -47,6 +49,10 @@ int log_fd(void);
 
 /* Who speaks from here on: "master", "worker 0", "admin". Copied. */
 void log_set_process(const char *name);
+
+/* Where every dropped line is counted too, for good: shared memory, so that it is one number for all
+ * processes. Kept over a fork; NULL = nowhere. */
+void log_set_dropped_counter(_Atomic uint64_t *counter);
 
 enum log_format log_get_format(void);
 

@@ -56,6 +56,7 @@ struct provider {
     int64_t idle_timeout_ms;
     char *ca_file; /* "" = the system's authorities */
     bool insecure_http;
+    bool dump; /* its attempts are dumped, when there is a directory for that */
 };
 
 struct provider_list {

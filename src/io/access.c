@@ -11,6 +11,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#define UPSTREAM_ID_MAX 128
+
 static struct {
     struct buf lines;
     int64_t due_ms; /* when the oldest line has to leave */
@@ -20,6 +22,12 @@ static struct {
 static size_t path_length(const char *path)
 {
     return strcspn(path, "?#");
+}
+
+/* No longer than an id should be. */
+static size_t upstream_id_length(const char *id)
+{
+    return strnlen(id, UPSTREAM_ID_MAX);
 }
 
 static void text_field(struct buf *out, const char *value, size_t len)
@@ -52,6 +60,8 @@ static void format_text(struct buf *out, const struct access_record *r, const ch
         buf_printf(out, " %" PRId64, r->first_byte_ms);
     buf_printf(out, " %" PRId64 " %" PRIu64 " %" PRIu64, r->total_ms, r->bytes_in, r->bytes_out);
     text_string(out, r->error);
+    if (r->upstream_id != NULL)
+        text_field(out, r->upstream_id, upstream_id_length(r->upstream_id));
     buf_putc(out, '\n');
 }
 
@@ -86,6 +96,8 @@ static void format_json(struct buf *out, const struct access_record *r, const ch
     buf_printf(out, ",\"total_ms\":%" PRId64 ",\"bytes_in\":%" PRIu64 ",\"bytes_out\":%" PRIu64, r->total_ms,
                r->bytes_in, r->bytes_out);
     json_string(out, "error", r->error);
+    if (r->upstream_id != NULL)
+        json_field(out, "upstream_id", r->upstream_id, upstream_id_length(r->upstream_id));
     buf_puts(out, "}\n");
 }
 

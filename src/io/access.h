@@ -9,7 +9,9 @@
 #define CLAVIGER_IO_ACCESS_H
 
 #include "base/log.h"
+#include "core/usage.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define ACCESS_DELAY_MS 50
@@ -30,6 +32,12 @@ struct access_record {
     uint64_t bytes_in;  /* request body */
     uint64_t bytes_out; /* response body */
     const char *error;  /* claviger's error code, "client_closed", "upstream_cut", NULL = none */
+    const char
+        *upstream_id; /* the provider's own id of the request; NULL = it sent none, and there is no field */
+    /* Not in the line: */
+    long provider_index;       /* in the configuration, -1 = none */
+    const struct usage *usage; /* what the provider reported, NULL = nothing */
+    bool walked;               /* it walked the pool of the provider */
 };
 
 /* Formats one record as a line; what access_log() writes. */

@@ -4,8 +4,10 @@
  */
 #include "io/conf.h"
 
+#include "base/digest.h"
 #include "base/fd.h"
 #include "base/secret.h"
+#include "core/ascii.h"
 #include "io/conf_listen.h"
 #include "io/conf_provider.h"
 #include "io/conf_tables.h"
@@ -215,17 +217,84 @@ static void check_sandbox(struct job *job)
             "sandbox: this clavigerd is built without libseccomp: write sandbox = false, or build it with");
 }
 
+static unsigned trace_line(const struct job *job, const char *name)
+{
+    return conf_option_line(&job->load, conf_tree_section(job->tree, "trace"), name);
+}
+
+static void check_trace(struct job *job)
+{
+    const char *endpoint = job->conf->trace.endpoint;
+    const char *share = job->conf->trace.share_text;
+    struct base_url url;
+    char *end;
+
+    if (endpoint[0] != '\0') {
+        if (base_url_parse(endpoint, &url) < 0)
+            conf_error_memory(&job->load.errors);
+        else if (!url.valid)
+            conf_error(&job->load.errors, trace_line(job, "endpoint"),
+                       "endpoint %s: write an http or https URL, as in \"http://127.0.0.1:4318/v1/traces\"",
+                       url.reason);
+        base_url_fini(&url);
+    }
+    job->conf->trace.share = strtod(share, &end);
+    if (!ascii_is_digit(share[0]) || strspn(share, "0123456789.") != strlen(share) || *end != '\0' ||
+        job->conf->trace.share > 1)
+        conf_error(
+            &job->load.errors, trace_line(job, "share"),
+            "share is no number from 0 to 1: write the part of all requests that is traced, as in 0.1");
+}
+
+static void check_admin_token(struct job *job)
+{
+    char *hash = job->conf->admin_token;
+    size_t len = 0;
+
+    for (; ascii_hex_value(hash[len]) >= 0; len++)
+        if (hash[len] >= 'A' && hash[len] <= 'F')
+            hash[len] = (char)(hash[len] + ('a' - 'A'));
+    if (hash[0] != '\0' && (len != DIGEST_HEX_SIZE - 1 || hash[len] != '\0'))
+        conf_error(&job->load.errors, line_of(job, "admin_token"),
+                   "admin_token is no SHA-256 in hexadecimal: write the 64 digits that clavigerctl token "
+                   "prints, not "
+                   "the token itself");
+}
+
+/* Whether workers can write there is seen when they do: they may be another user. */
+static void check_dump(struct job *job)
+{
+    const char *dir = job->conf->dump.dir;
+    unsigned line = conf_option_line(&job->load, conf_tree_section(job->tree, "dump"), "dir");
+    struct stat st;
+
+    if (dir[0] == '\0')
+        return;
+    if (dir[0] != '/')
+        conf_error(&job->load.errors, line, "dir is no absolute path: begin it with /");
+    else if (stat(dir, &st) < 0)
+        conf_error(&job->load.errors, line, "dir %s cannot be used (%s): make it, or name another", dir,
+                   strerror(errno));
+    else if (!S_ISDIR(st.st_mode))
+        conf_error(&job->load.errors, line, "dir %s is no directory: name another", dir);
+}
+
 static void load_all(struct job *job)
 {
     load_options(job);
     if (job->conf->control == NULL || job->conf->state_db == NULL || job->conf->user_agent == NULL ||
-        job->conf->user == NULL || job->conf->log.target == NULL)
+        job->conf->user == NULL || job->conf->admin_token == NULL || job->conf->log.target == NULL ||
+        job->conf->dump.dir == NULL || job->conf->trace.endpoint == NULL ||
+        job->conf->trace.share_text == NULL)
         return; /* out of memory, and said so */
     check_listens(job);
     check_state_db(job);
     check_user_agent(job);
     check_rest(job);
     check_sandbox(job);
+    check_dump(job);
+    check_admin_token(job);
+    check_trace(job);
     load_providers(job);
 }
 
@@ -299,12 +368,16 @@ void conf_free(struct conf **conf)
     conf_listens_fini(&c->admin_listens);
     conf_providers_fini(&c->providers);
     free(c->file);
+    free(c->admin_token);
     free(c->user);
     free(c->state_db);
     free(c->pid_file);
     free(c->control);
     free(c->user_agent);
     free(c->log.target);
+    free(c->dump.dir);
+    free(c->trace.endpoint);
+    free(c->trace.share_text);
     free(c);
     *conf = NULL;
 }

@@ -32,14 +32,16 @@ struct conf {
     char *file; /* where it was read from; NULL = built-in defaults */
     struct conf_listens listens;
     struct conf_listens admin_listens;
-    unsigned workers; /* as configured: 0 = one per CPU this process may use */
-    char *user;       /* "" = stay who we are */
+    char *admin_token; /* the token's SHA-256 in lower-case hexadecimal; "" = keys cannot be changed there */
+    unsigned workers;  /* as configured: 0 = one per CPU this process may use */
+    char *user;        /* "" = stay who we are */
     char *state_db;
     unsigned state_db_line; /* where `file` names it; 0 = it does not */
     char *pid_file;
     char *control;
     char *user_agent;
     int64_t watchdog_ms;
+    bool usage; /* token counts are read from responses */
     bool allow_anonymous;
     bool sandbox; /* children may only use the system calls that they need */
     struct provider_list providers;
@@ -58,6 +60,16 @@ struct conf {
         int64_t client_timeout_ms;
         int64_t shutdown_timeout_ms;
     } limits;
+    struct {
+        char *dir;         /* "" = nothing is dumped */
+        int64_t file_size; /* bytes */
+        int64_t dir_size;  /* bytes */
+    } dump;
+    struct {
+        char *endpoint;   /* an http or https URL; "" = nothing is traced */
+        char *share_text; /* as configured */
+        double share;     /* of the requests without a trace of their own: 0 to 1 */
+    } trace;
 };
 
 /*

@@ -60,6 +60,7 @@ static const struct conf_word error_shapes[] = {{"openai", ERROR_SHAPE_OPENAI},
 const struct conf_option conf_main_options[] = {
     CFG_PLAIN("listen", CONF_LISTENS, struct conf, listens, "127.0.0.1:8080"),
     CFG_PLAIN("admin_listen", CONF_LISTENS, struct conf, admin_listens, "127.0.0.1:8081"),
+    CFG_PLAIN("admin_token", CONF_TEXT, struct conf, admin_token, ""),
     CFG_RANGE("workers", CONF_UNSIGNED, struct conf, workers, "0", 0, 128),
     CFG_PLAIN("user", CONF_TEXT, struct conf, user, ""),
     CFG_PLAIN("state_db", CONF_PATH, struct conf, state_db, LOCALSTATEDIR "/lib/claviger/state.db"),
@@ -68,6 +69,7 @@ const struct conf_option conf_main_options[] = {
     CFG_OTHER("clients", CONF_UNSUPPORTED),
     CFG_PLAIN("user_agent", CONF_TEXT, struct conf, user_agent, "aibridge"),
     CFG_RANGE("watchdog", CONF_DURATION, struct conf, watchdog_ms, "30s", 100 * MS, DAY),
+    CFG_PLAIN("usage", CONF_BOOL, struct conf, usage, "true"),
     CFG_PLAIN("allow_anonymous", CONF_BOOL, struct conf, allow_anonymous, "false"),
     CFG_PLAIN("sandbox", CONF_BOOL, struct conf, sandbox, CFG_SANDBOX),
     CFG_LAST,
@@ -89,6 +91,7 @@ const struct conf_option conf_provider_options[] = {
     CFG_RANGE("idle_timeout", CONF_DURATION, struct provider, idle_timeout_ms, "5m", MS, 7 * DAY),
     CFG_PLAIN("ca_file", CONF_TEXT, struct provider, ca_file, ""),
     CFG_PLAIN("insecure_http", CONF_BOOL, struct provider, insecure_http, "false"),
+    CFG_PLAIN("dump", CONF_BOOL, struct provider, dump, "true"),
     CFG_PLAIN("auth_header", CONF_TEXT, struct provider, auth_header, NULL),
     CFG_PLAIN("auth_prefix", CONF_TEXT, struct provider, auth_prefix, NULL),
     CFG_WORDS("error_shape", struct provider, error_shape, NULL, error_shapes),
@@ -122,12 +125,15 @@ static const struct conf_option tls_options[] = {
 };
 
 static const struct conf_option dump_options[] = {
-    CFG_OTHER("dir", CONF_UNSUPPORTED),
+    CFG_PLAIN("dir", CONF_TEXT, struct conf, dump.dir, ""),
+    CFG_RANGE("file_size", CONF_SIZE, struct conf, dump.file_size, "1M", 0, G),
+    CFG_RANGE("dir_size", CONF_SIZE, struct conf, dump.dir_size, "1G", M, 1024 * G),
     CFG_LAST,
 };
 
 static const struct conf_option trace_options[] = {
-    CFG_OTHER("endpoint", CONF_UNSUPPORTED),
+    CFG_PLAIN("endpoint", CONF_TEXT, struct conf, trace.endpoint, ""),
+    CFG_PLAIN("share", CONF_TEXT, struct conf, trace.share_text, "1"),
     CFG_LAST,
 };
 

@@ -7,6 +7,7 @@
 #include "io/shared.h"
 
 #include "base/fd.h"
+#include "base/hash.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -90,19 +91,11 @@ void shared_free(struct shared **shared)
     }
 }
 
-/* FNV-1a (Fowler, Noll, Vo) in 64 bits over both names and the NUL between them; never 0. */
+/* Of both names; never 0. */
 static uint64_t hash_key(const char *provider, const char *key_id)
 {
-    const char *parts[2] = {provider, key_id};
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    uint64_t hash = hash_text(hash_text(HASH_START, provider), key_id);
 
-    for (size_t i = 0; i < 2; i++) {
-        const char *s = parts[i];
-        do {
-            hash ^= (unsigned char)*s;
-            hash *= UINT64_C(0x100000001b3);
-        } while (*s++ != '\0');
-    }
     return hash != 0 ? hash : 1;
 }
 

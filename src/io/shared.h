@@ -2,8 +2,9 @@
  * shared: the memory that master, workers and admin share, made by the master before it forks.
  *
  * It holds what every process must know at once: the generation of the key states, marks that are not in the
- * database yet, who serves, how the database is. Nothing in it needs a lock: every field is one atomic word
- * with one meaning, so a process that is killed in the middle of a change leaves nothing half-done.
+ * database yet, who serves, how the database is; and what all of them count. Nothing in it needs a lock:
+ * every field is one atomic word with one meaning, so a process that is killed in the middle of a change
+ * leaves nothing half-done.
  *
  * The pages are a memfd, so that the master can pass them on to its successor, which may be another version:
  * they say which layout they have.
@@ -12,6 +13,8 @@
 #define CLAVIGER_IO_SHARED_H
 
 #include "core/key.h"
+#include "io/history.h"
+#include "io/metrics.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -20,7 +23,7 @@
 
 /* To be raised with every change of struct shared or of what a field of it means. Its size is looked at too.
  */
-#define SHARED_LAYOUT 1
+#define SHARED_LAYOUT 2
 
 #define SHARED_WORKERS_MAX 512  /* slots, old generations that still drain included */
 #define SHARED_KEYS_MAX    4096 /* distinct keys over all providers and reloads */
@@ -36,6 +39,9 @@ struct shared_worker {
     _Atomic int64_t beat_ms;      /* monotonic: when its loop last turned */
     _Atomic uint64_t connections; /* open client connections */
     _Atomic uint64_t requests;    /* requests begun since its start */
+    _Atomic uint64_t in_flight;   /* requests that have not ended */
+    _Atomic uint64_t streams;     /* of them: those whose answer has begun and is not complete */
+    _Atomic int64_t lag_ms;       /* how late its last beat was */
 };
 
 /*
@@ -62,6 +68,10 @@ struct shared {
     _Atomic uint64_t database_errors;
     _Atomic int32_t stopping;            /* a stop has begun: /readyz says 503 */
     _Atomic uint32_t serving_generation; /* the configuration generation that is in force */
+    _Atomic uint64_t log_dropped;        /* log lines that the target did not take, of all processes */
+    _Atomic uint64_t trace_dropped;      /* spans that no collector took */
+    struct metrics metrics;
+    struct history history;
     struct shared_worker workers[SHARED_WORKERS_MAX];
     struct shared_key keys[SHARED_KEYS_MAX];
 };

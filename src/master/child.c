@@ -12,6 +12,7 @@
 #include "master/signals.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <signal.h>
@@ -118,6 +119,9 @@ void child_clear_slot(const struct child *child, struct shared *shared)
     slot->beat_ms = 0;
     slot->connections = 0;
     slot->requests = 0;
+    slot->in_flight = 0;
+    slot->streams = 0;
+    slot->lag_ms = 0;
 }
 
 static void fill_slot(const struct child *child, const struct heritage *heritage, int64_t now_ms)
@@ -177,6 +181,27 @@ static int drop_user(const struct child_user *user)
         return -1;
     }
     return 0;
+}
+
+int child_user_may_write(const struct child_user *user, const char *dir)
+{
+    int status = 0;
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (drop_user(user) < 0)
+            _exit(EPERM);
+        /* By the effective user; errno fits into an exit status. */
+        _exit(faccessat(AT_FDCWD, dir, W_OK | X_OK, AT_EACCESS) == 0 ? 0 : errno);
+    }
+    if (pid < 0)
+        return -1;
+    while (waitpid(pid, &status, 0) < 0) {
+        if (errno != EINTR)
+            return -1;
+    }
+    errno = WIFEXITED(status) ? WEXITSTATUS(status) : ECHILD;
+    return errno == 0 ? 0 : -1;
 }
 
 static int child_main(const struct child *child, const struct child_legacy *legacy, pid_t master)

@@ -45,6 +45,10 @@ struct child_user {
 int child_user_find(struct child_user *user, const char *name, struct buf *reason);
 void child_user_fini(struct child_user *user);
 
+/* Whether that user may make files in the directory; the kernel is asked, in a process of that user. 0, or -1
+ * with errno. */
+int child_user_may_write(const struct child_user *user, const char *dir);
+
 enum child_role { CHILD_WORKER, CHILD_ADMIN };
 
 struct child {

@@ -319,6 +319,7 @@ static int begin(struct master *m, struct conf **conf, struct buf *reason)
         return -1;
     m->log_elsewhere = m->parent.detached || strcmp(g->conf->log.target, "stderr") != 0;
     enter_sandbox(g->conf);
+    log_set_dropped_counter(&m->context.shared->log_dropped);
     generation_start(g, &m->context, clock_mono_ms());
     return 0;
 }
@@ -331,6 +332,7 @@ static void close_house(struct master *m)
     control_free(&m->control);
     fd_close(&m->context.lifeline_fd);
     fd_close(&m->lifeline_write_fd);
+    log_set_dropped_counter(NULL);
     shared_free(&m->context.shared);
     fd_close(&m->shared_fd);
     pidfile_remove(&m->pidfile);

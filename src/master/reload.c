@@ -30,12 +30,34 @@ int reload_open_log(const struct conf *conf, const struct child_user *user, bool
     return -1;
 }
 
+int reload_check_store_user(const struct conf *conf, const struct child_user *user, struct buf *reason)
+{
+    const char *slash = strrchr(conf->state_db, '/');
+    size_t len = slash && slash > conf->state_db ? (size_t)(slash - conf->state_db) : 1;
+    char *dir = strndup(slash ? conf->state_db : ".", len);
+    int rc = 0;
+    /* What else may be wrong with it, store_schema tells. */
+    if (dir && user->set && child_user_may_write(user, dir) < 0 && errno == EACCES) {
+        conf_put_state_db_place(conf, reason);
+        buf_printf(
+            reason,
+            "state_db: the user %s cannot write to %s, where the database is to be: run chown %s on it, "
+            "or set another state_db or user",
+            conf->user, dir, conf->user);
+        rc = -1;
+    }
+    free(dir);
+    return rc;
+}
+
 int reload_prepare_store(const struct generation *g, int busy_ms, struct buf *reason)
 {
     struct buf why = {0};
     char *damaged = NULL;
     uid_t owner = g->user.set ? g->user.uid : (uid_t)-1;
     gid_t group = g->user.set ? g->user.gid : (gid_t)-1;
+    if (reload_check_store_user(g->conf, &g->user, reason) < 0)
+        return -1;
     conf_put_state_db_place(g->conf, &why);
     int rc = store_schema_prepare(g->conf->state_db, owner, group, busy_ms, &damaged, &why);
     if (rc < 0)

@@ -11,6 +11,10 @@
 int reload_open_log(const struct conf *conf, const struct child_user *user, bool detached,
                     struct buf *reason);
 
+/* Whether the user may use the directory of the configuration's database: SQLite makes files there. 0, or -1
+ * and *reason, a whole line with its place. */
+int reload_check_store_user(const struct conf *conf, const struct child_user *user, struct buf *reason);
+
 /* Makes the database of a configuration ready; a damaged one that was moved aside is told in the log. 0 or -1
  * and *reason. */
 int reload_prepare_store(const struct generation *g, int busy_ms, struct buf *reason);

@@ -1,14 +1,15 @@
 /*
- * admin: the admin listener's answers (health, readiness, key states) and the housekeeper's clock. It serves
- * no client of a provider and reads nothing but the shared memory and the database.
+ * admin: the admin process: its listeners, whose answers are admin_pages', and the clock of housekeeper,
+ * history and dumps. It serves no client of a provider.
  */
 #include "worker/admin.h"
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "io/dump.h"
 #include "io/housekeeper.h"
 #include "io/store.h"
-#include "io/store_edit.h"
+#include "worker/admin_pages.h"
 #include "worker/child_signals.h"
 #include "worker/confine.h"
 #include "worker/loop.h"
@@ -22,6 +23,8 @@
 #include <unistd.h>
 
 #define DRAIN_MS          2000 /* how long a stopping admin process waits for its clients */
+#define RECORD_MS         1000
+#define TRIM_MS           2000
 #define CONNECTIONS_MAX   512
 #define CLIENT_TIMEOUT_S  10
 #define HEAD_MEMORY_BYTES (16 * 1024)
@@ -40,141 +43,18 @@ struct admin {
     const struct heritage *heritage;
     struct loop *loop;
     struct child_signals signals;
+    struct admin_pages pages;
     struct pool *pools;
     struct store *store;
     struct housekeeper *housekeeper;
     struct loop_timer tick;
+    int64_t record_ms; /* when the history is written next */
+    int64_t trim_ms;   /* when dumps are trimmed next */
     struct loop_timer drain_timer;
     struct admin_listen *listens;
     size_t listen_count;
     bool draining;
 };
-
-/* ---- answers */
-
-struct page {
-    unsigned status;
-    const char *content_type;
-    struct buf body;
-};
-
-static void page_health(struct admin *admin, struct page *page)
-{
-    (void)admin;
-    buf_puts(&page->body, "ok\n"); /* without a master this process would be gone */
-}
-
-static const char *database_word(const struct shared *shared)
-{
-    switch (atomic_load(&shared->database_condition)) {
-    case DATABASE_OK:
-        return "ok";
-    case DATABASE_BUSY:
-        return "busy";
-    default:
-        return "failing";
-    }
-}
-
-static void page_ready(struct admin *admin, struct page *page)
-{
-    const struct shared *shared = admin->heritage->shared;
-    unsigned wanted = conf_worker_count(admin->heritage->conf);
-    unsigned ready = 0;
-    for (size_t i = 0; i < SHARED_WORKERS_MAX; i++)
-        if (atomic_load_explicit(&shared->workers[i].phase, memory_order_relaxed) == WORKER_READY)
-            ready++;
-    if (ready > wanted) /* in the middle of a reload both generations are ready */
-        ready = wanted;
-    bool stopping = atomic_load(&shared->stopping) != 0;
-    if (atomic_load(&shared->serving_generation) == 0) /* the master has not seen them all ready yet */
-        ready = 0;
-    if (ready == 0 || stopping)
-        page->status = MHD_HTTP_SERVICE_UNAVAILABLE;
-    buf_printf(&page->body, "%u of %u workers serve%s\ndatabase %s\n", ready, wanted,
-               stopping ? ", stopping" : "", database_word(shared));
-}
-
-static void page_keys(struct admin *admin, struct page *page)
-{
-    struct store_rows rows = {0};
-    struct buf reason = {0};
-    page->content_type = "application/json";
-    if (store_edit_list(admin->heritage->conf->state_db, NULL, &rows, &reason) == 0) {
-        store_rows_json(&rows, &page->body);
-        buf_putc(&page->body, '\n');
-    } else {
-        page->status = MHD_HTTP_SERVICE_UNAVAILABLE;
-        buf_puts(&page->body, "{\"error\":");
-        buf_json(&page->body, reason.data != NULL ? reason.data : "", reason.len);
-        buf_puts(&page->body, "}\n");
-    }
-    store_rows_fini(&rows);
-    buf_fini(&reason);
-}
-
-static const struct {
-    const char *path;
-    void (*write)(struct admin *admin, struct page *page);
-} pages[] = {
-    {"/healthz", page_health},
-    {"/readyz", page_ready},
-    {"/keys", page_keys},
-};
-
-static void write_page(struct admin *admin, const char *path, const char *method, struct page *page)
-{
-    for (size_t i = 0; i < sizeof pages / sizeof pages[0]; i++) {
-        if (strcmp(path, pages[i].path) != 0)
-            continue;
-        if (strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0) {
-            pages[i].write(admin, page);
-        } else {
-            page->status = MHD_HTTP_METHOD_NOT_ALLOWED;
-            buf_puts(&page->body, "only GET and HEAD\n");
-        }
-        return;
-    }
-    page->status = MHD_HTTP_NOT_FOUND;
-    buf_puts(&page->body, "there are /healthz, /readyz and /keys\n");
-}
-
-static enum MHD_Result queue_page(struct MHD_Connection *mhd, const struct page *page)
-{
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(page->body.len,
-                                        page->body.data != NULL ? page->body.data : (void *)(uintptr_t) "",
-                                        MHD_RESPMEM_MUST_COPY);
-    if (response == NULL)
-        return MHD_NO;
-    (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, page->content_type);
-    (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
-    if (page->status == MHD_HTTP_METHOD_NOT_ALLOWED)
-        (void)MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
-    enum MHD_Result result = MHD_queue_response(mhd, page->status, response);
-    MHD_destroy_response(response);
-    return result;
-}
-
-static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const char *url, const char *method,
-                                  const char *version, const char *data, size_t *data_len, void **con_cls)
-{
-    static char seen;
-    struct page page = {.status = MHD_HTTP_OK, .content_type = "text/plain; charset=utf-8"};
-    (void)version, (void)data;
-    if (*con_cls == NULL) { /* answering the first call would cost the keep-alive */
-        *con_cls = &seen;
-        return MHD_YES;
-    }
-    if (*data_len > 0) { /* nothing here takes a body */
-        *data_len = 0;
-        return MHD_YES;
-    }
-    write_page(cls, url, method, &page);
-    enum MHD_Result result = page.body.failed ? MHD_NO : queue_page(mhd, &page);
-    buf_fini(&page.body);
-    return result;
-}
 
 /* ---- the turn */
 
@@ -184,12 +64,28 @@ static void clock_now(struct store_clock *now)
     now->real_ms = clock_real_ms();
 }
 
+static void trim_dumps(struct admin *admin, int64_t now_mono_ms)
+{
+    const struct conf *conf = admin->heritage->conf;
+    if (conf->dump.dir[0] == '\0' || now_mono_ms < admin->trim_ms)
+        return;
+    admin->trim_ms = now_mono_ms + TRIM_MS;
+    size_t removed = dump_trim(conf->dump.dir, conf->dump.dir_size);
+    if (removed > 0)
+        log_debug("dump: the oldest %zu files were removed, over dump.dir_size", removed);
+}
+
 static void on_tick(struct loop_timer *timer)
 {
     struct admin *admin = LOOP_OWNER(timer, struct admin, tick);
     struct store_clock now;
     clock_now(&now);
     housekeeper_tick(admin->housekeeper, &now);
+    trim_dumps(admin, now.mono_ms);
+    if (now.mono_ms >= admin->record_ms) {
+        admin->record_ms = now.mono_ms + RECORD_MS;
+        history_record(&admin->heritage->shared->history, &admin->heritage->shared->metrics, now.real_ms);
+    }
     for (size_t i = 0; i < admin->listen_count; i++)
         admin->listens[i].pending = true; /* the library's own timeouts */
     (void)loop_timer_set(admin->loop, timer, loop_now(admin->loop) + HOUSEKEEPER_TICK_MS);
@@ -259,12 +155,13 @@ static int start_listens(struct admin *admin)
         struct admin_listen *listen = &admin->listens[i];
         listen->admin = admin;
         listen->watch.fn = on_listen_event;
-        listen->daemon =
-            MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, admin, MHD_OPTION_LISTEN_SOCKET,
-                             admin->heritage->admin_fds[i], MHD_OPTION_CONNECTION_LIMIT,
-                             (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-                             (unsigned)CLIENT_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                             (size_t)HEAD_MEMORY_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+        listen->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, admin_pages_request, &admin->pages,
+                                          MHD_OPTION_LISTEN_SOCKET, admin->heritage->admin_fds[i],
+                                          MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+                                          MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CLIENT_TIMEOUT_S,
+                                          MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEAD_MEMORY_BYTES,
+                                          MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_COMPLETED,
+                                          admin_pages_completed, NULL, MHD_OPTION_END);
         if (listen->daemon == NULL)
             return -1;
         admin->listen_count++;
@@ -292,6 +189,8 @@ static int make_parts(struct admin *admin)
     admin->store = store_new(conf->state_db, providers, admin->pools, admin->heritage->shared);
     if (admin->store == NULL)
         return -1;
+    admin->pages =
+        (struct admin_pages){.heritage = admin->heritage, .store = admin->store, .pools = admin->pools};
     const struct housekeeper_options options = {
         .path = conf->state_db,
         .providers = providers,

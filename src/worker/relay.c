@@ -98,7 +98,7 @@ static enum step_result step_judge(struct relay *relay)
     if (!relay->has_head && !relay->attempt_done)
         return STEP_WAIT;
     if (relay->refusal) {
-        relay->relays->env.discard(&relay->attempt);
+        relay->relays->env.discard(&relay->attempt, &relay->dump);
         relay->step = RELAY_WALK;
         return STEP_AGAIN;
     }
@@ -123,6 +123,8 @@ static enum step_result step_commit(struct relay *relay)
     env->clock(env->clock_arg, &now);
     relay->first_byte_ms = now.mono_ms - relay->began.mono_ms;
     relay->step = RELAY_STREAM;
+    relay->streaming = !relay->body_complete;
+    relay->relays->streams += relay->streaming;
     if (!relay->in_call)
         relay->ops->answer(relay->client);
     return STEP_AGAIN;
@@ -189,6 +191,7 @@ struct relays *relays_new(const struct relay_env *env)
     relays->env = *env;
     if (getrandom(&relays->id_base, sizeof relays->id_base, 0) != (ssize_t)sizeof relays->id_base)
         relays->id_base = (uint64_t)(uintptr_t)relays;
+    relays->random = relays->id_base;
     return relays;
 }
 
@@ -201,6 +204,11 @@ void relays_free(struct relays **relays)
 size_t relays_count(const struct relays *relays)
 {
     return relays->count;
+}
+
+size_t relays_streams(const struct relays *relays)
+{
+    return relays->streams;
 }
 
 static struct relay *begin(struct relays *relays, const struct relay_request *request,
@@ -275,6 +283,7 @@ struct relay *relay_new(struct relays *relays, const struct relay_request *reque
     if (relay == NULL)
         return NULL;
     relay->in_call = true;
+    relay_trace_begin(relay);
     admit(relay);
     if (relay->answered)
         drive(relay);
@@ -290,6 +299,8 @@ static void write_log(struct relay *relay, bool complete)
         return;
     env->clock(env->clock_arg, &now);
     bool gone = !complete && !relay->cut;
+    struct usage usage;
+    bool has_usage = usage_result(&relay->usage, &usage);
     size_t path_len = strcspn(relay->request.target, "?");
     const struct access_record record = {
         .time_real_ms = relay->began.real_ms,
@@ -310,7 +321,12 @@ static void write_log(struct relay *relay, bool complete)
         .error = relay->error != NULL ? relay->error
                  : gone               ? "client_closed"
                                       : NULL,
+        .upstream_id = relay->upstream_id,
+        .provider_index = relay->provider != NULL ? relay->provider - env->conf->providers.items : -1,
+        .usage = has_usage ? &usage : NULL,
+        .walked = relay->walk.pool != NULL,
     };
+    relay_trace_end(relay, &record);
     env->log(env->log_arg, &record);
 }
 
@@ -337,9 +353,11 @@ void relay_finish(struct relay **relay, bool complete)
     if (r == NULL)
         return;
     r->relays->env.abort(&r->attempt);
+    dump_end(&r->dump, "given up before a response came");
     write_log(r, complete);
     unlink_ready(r);
     r->relays->count--;
+    r->relays->streams -= r->streaming;
     header_list_fini(&r->upstream_headers);
     header_list_fini(&r->answer_headers);
     spool_fini(&r->spool);
@@ -347,6 +365,7 @@ void relay_finish(struct relay **relay, bool complete)
     buf_fini(&r->body);
     buf_fini(&r->encoded);
     gunzip_free(&r->gunzip);
+    relay_usage_fini(r);
     arena_fini(&r->arena);
     free(r);
 }

@@ -13,8 +13,10 @@
 #include "core/http_rules.h"
 #include "core/pool.h"
 #include "core/reply.h"
+#include "core/trace.h"
 #include "io/access.h"
 #include "io/conf.h"
+#include "io/dump.h"
 #include "io/store.h"
 #include "worker/upstream.h"
 
@@ -39,15 +41,19 @@ struct relay_env {
                              const struct upstream_events *events, void *arg);
     void (*resume)(struct attempt *attempt);
     void (*abort)(struct attempt **attempt);
-    void (*discard)(struct attempt **attempt);
+    void (*discard)(struct attempt **attempt, struct dump_attempt **dump);
     void *store;
     void (*refresh)(void *store, const struct store_clock *now);
     bool (*mark)(void *store, size_t provider, size_t index, bool permanent, int64_t cooldown_ms, int status,
                  const struct store_clock *now);
     void (*clock)(void *arg, struct store_clock *now);
     void *clock_arg;
-    void (*log)(void *arg, const struct access_record *record); /* the request log; NULL = off */
+    void (*log)(void *arg, const struct access_record *record); /* at a request's end; NULL = nobody cares */
     void *log_arg;
+    struct dump *dump; /* NULL = off */
+    void (*trace)(void *arg,
+                  const struct trace_request *request); /* a traced request has ended; NULL = off */
+    void *trace_arg;
 };
 
 /* What the relay tells the client side. */
@@ -81,6 +87,9 @@ void relays_free(struct relays **relays);
 
 /* How many relays there are. */
 size_t relays_count(const struct relays *relays);
+
+/* How many of them pass an answer on as it comes. */
+size_t relays_streams(const struct relays *relays);
 
 /* Runs the relays that have something to do; called in the loop's turn. Returns whether there was any. */
 bool relays_run(struct relays *relays);

@@ -67,7 +67,7 @@ static void log_mark(const struct relay *relay, int status, bool permanent, int6
 }
 
 /* Marks the attempt's key when the status is a key failure. Returns whether it is one. */
-static bool judge_status(struct relay *relay, const struct response_head *head)
+static bool judge_status(struct relay *relay, const struct response_head *head, const char **mark)
 {
     const struct relay_env *env = &relay->relays->env;
     const struct provider *provider = relay->provider;
@@ -97,15 +97,33 @@ static bool judge_status(struct relay *relay, const struct response_head *head)
     if (env->mark(env->store, relay->provider_index, (size_t)relay->key, permanent, cooldown_ms, head->status,
                   &now))
         log_mark(relay, head->status, permanent, cooldown_ms);
+    *mark = key_mark_reason(head->status);
     return true;
+}
+
+/* OpenAI (platform.openai.com/docs/api-reference/debugging-requests), Anthropic
+ * (docs.anthropic.com/en/api/errors). */
+static const char *find_upstream_id(const struct response_head *head)
+{
+    const struct header *id = header_find(&head->headers, "X-Request-Id");
+    if (id == NULL)
+        id = header_find(&head->headers, "Request-Id");
+    return id != NULL ? id->value : NULL;
 }
 
 static bool on_head(void *arg, const struct response_head *head)
 {
     struct relay *relay = arg;
-    relay->refusal = judge_status(relay, head);
-    if (!relay->refusal && relay_keep_head(relay, head) != 0)
-        return false;
+    const char *mark = NULL;
+    dump_response_head(relay->dump, head);
+    relay->upstream_id = find_upstream_id(head);
+    relay->refusal = judge_status(relay, head, &mark);
+    relay_trace_head(relay, head->status, mark);
+    if (!relay->refusal) {
+        relay_usage_begin(relay, head);
+        if (relay_keep_head(relay, head) != 0)
+            return false;
+    }
     relay->has_head = true;
     relay_wake(relay);
     return true;
@@ -114,12 +132,14 @@ static bool on_head(void *arg, const struct response_head *head)
 static bool on_body(void *arg, const char *data, size_t len)
 {
     struct relay *relay = arg;
-    if (relay->refusal || relay->cut)
-        return true;
-    if (!relay_add_body(relay, data, len)) {
+    if (!relay->refusal && !relay->cut && !relay_add_body(relay, data, len)) {
         relay->upstream_paused = true;
         return false;
     }
+    dump_response_body(relay->dump, data, len);
+    if (relay->refusal || relay->cut)
+        return true;
+    relay_usage_feed(relay, data, len);
     relay_wake(relay);
     return true;
 }
@@ -132,6 +152,7 @@ static ssize_t on_upload(void *arg, char *out, size_t max)
     if (take == 0)
         return relay->body_ended ? 0 : UPSTREAM_UPLOAD_WAIT;
     memcpy(out, relay->upload.data + relay->upload_at, take);
+    dump_request_body(relay->dump, out, take);
     relay->upload_at += take;
     if (relay->upload_full)
         relay_wake(relay);
@@ -142,10 +163,12 @@ static void on_done(void *arg, enum upstream_result result, const char *reason)
 {
     struct relay *relay = arg;
     relay->attempt = NULL;
+    dump_end(&relay->dump, reason);
     relay->attempt_done = true;
     relay->result = result;
     if (reason != NULL)
         relay->reason = arena_strndup(&relay->arena, reason, strlen(reason));
+    relay_trace_attempt_done(relay, relay->reason);
     if (relay->answered) {
         if (result == UPSTREAM_COMPLETE) {
             relay_end_body(relay);
@@ -183,10 +206,36 @@ static enum upstream_body body_kind(const struct relay *relay)
     return UPSTREAM_BODY_STREAM;
 }
 
+static void begin_dump(struct relay *relay, const struct upstream_request *request)
+{
+    const struct relay_env *env = &relay->relays->env;
+    struct store_clock now;
+    if (env->dump == NULL || !relay->provider->dump)
+        return;
+    env->clock(env->clock_arg, &now);
+    const struct dump_request dump = {
+        .provider = relay->provider,
+        .id = relay->id,
+        .attempt = relay->attempts + 1,
+        .method = request->method,
+        .target = request->target,
+        .headers = request->headers,
+        .key_hint = request->key != NULL ? relay->provider->keys[relay->key].hint : NULL,
+        .spool = request->body == UPSTREAM_BODY_SPOOL ? request->spool : NULL,
+        .body_length = request->body == UPSTREAM_BODY_NONE    ? DUMP_NO_BODY
+                       : request->body == UPSTREAM_BODY_SPOOL ? request->spool->len
+                       : request->stream_length < 0           ? DUMP_CHUNKED
+                                                              : request->stream_length,
+    };
+    relay->dump = dump_begin(env->dump, &dump, now.real_ms);
+}
+
 int relay_send_attempt(struct relay *relay)
 {
     const struct relay_env *env = &relay->relays->env;
     const struct provider *provider = relay->provider;
+    if (relay_trace_send(relay) != 0)
+        return -1;
     const struct upstream_request request = {
         .provider = provider,
         .method = relay->request.method,
@@ -198,6 +247,7 @@ int relay_send_attempt(struct relay *relay)
         .stream_length = relay->request.framing.chunked ? -1 : relay->request.framing.content_length,
         .arena = &relay->arena,
     };
+    begin_dump(relay, &request);
     relay->attempt = env->start(env->upstream, &request, &events, relay);
     return relay->attempt != NULL ? 0 : -1;
 }

@@ -53,8 +53,10 @@ struct relay {
     long key; /* index in the pool; -1 = none */
     unsigned attempts;
     struct attempt *attempt;
-    bool has_head; /* the attempt's head came */
-    bool refusal;  /* it is a key failure: its body is dropped */
+    struct dump_attempt *dump; /* NULL = it is not dumped */
+    struct relay_trace *trace; /* NULL = it is not traced */
+    bool has_head;             /* the attempt's head came */
+    bool refusal;              /* it is a key failure: its body is dropped */
     bool attempt_done;
     enum upstream_result result;
     char *reason; /* why it failed */
@@ -67,19 +69,25 @@ struct relay {
     bool body_complete; /* nothing will be added */
     bool cut;           /* the upstream broke off behind the commit */
     bool upstream_paused;
+    bool streaming;        /* the commit came before the body was complete */
     struct gunzip *gunzip; /* the answer is decoded on its way; NULL = as it comes */
     struct buf encoded;    /* what waits to be decoded because `body` is full */
-    bool reader_waits;     /* readable() is owed */
+    struct usage_scanner usage;
+    struct gunzip *usage_gunzip; /* the body is decoded for the scanner; NULL = as it comes */
+    bool reader_waits;           /* readable() is owed */
     uint64_t bytes_out;
-    int64_t first_byte_ms; /* -1 = none yet */
-    const char *error;     /* for the log; static text */
+    int64_t first_byte_ms;   /* -1 = none yet */
+    const char *error;       /* for the log; static text */
+    const char *upstream_id; /* of the last answer; lives in the arena */
 };
 
 struct relays {
     struct relay_env env;
     size_t count;
+    size_t streams;
     uint64_t id_base;
     uint64_t id_next;
+    uint64_t random; /* the state of a generator */
     struct relay *ready_first;
     struct relay *ready_last;
 };
@@ -95,6 +103,33 @@ int relay_prepare_upstream(struct relay *relay);
 
 /* Begins an attempt with the key that was chosen (or none). 0, or -1 when out of memory. */
 int relay_send_attempt(struct relay *relay);
+
+/* ---- relay_usage.c: what the provider reports */
+
+/* Begins to look at the body of an answer. */
+void relay_usage_begin(struct relay *relay, const struct response_head *head);
+
+/* Looks at bytes as they came from the provider. */
+void relay_usage_feed(struct relay *relay, const char *data, size_t len);
+
+void relay_usage_fini(struct relay *relay);
+
+/* ---- relay_trace.c: what a collector is told */
+
+/* Decides whether the request is traced. */
+void relay_trace_begin(struct relay *relay);
+
+/* Begins an attempt, and sets its traceparent. 0, or -1 when out of memory. */
+int relay_trace_send(struct relay *relay);
+
+/* The attempt's answer has begun; mark is static text, NULL = its key was not marked. */
+void relay_trace_head(struct relay *relay, int status, const char *mark);
+
+/* The attempt is over; failure lives in the arena, NULL = it did not fail. */
+void relay_trace_attempt_done(struct relay *relay, const char *failure);
+
+/* The request is over. */
+void relay_trace_end(struct relay *relay, const struct access_record *record);
 
 /* ---- relay_answer.c: towards the client */
 

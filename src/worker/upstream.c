@@ -32,6 +32,7 @@ struct upstream {
     struct attempt *active;
     struct attempt *resume; /* to be resumed in the next turn */
     struct idle_list *idle; /* per provider */
+    const struct counts *counts;
 };
 
 struct socket_watch {
@@ -175,11 +176,25 @@ static void destroy(struct attempt *attempt)
     free(attempt);
 }
 
+static void count(const struct attempt *attempt)
+{
+    const struct counts *counts = attempt->upstream->counts;
+    long connects = 0;
+    if (counts == NULL)
+        return;
+    if (attempt->sends > 0 && curl_easy_getinfo(attempt->easy, CURLINFO_NUM_CONNECTS, &connects) == CURLE_OK)
+        counts_connection(counts, attempt->provider, connects > 0 ? CONNECTION_NEW : CONNECTION_REUSED);
+    if (attempt->failed && !attempt->discarding)
+        counts_failure(counts, attempt->provider, attempt->kind);
+}
+
 /* Takes the attempt out of everything and keeps its handle for the next one. */
 static void retire(struct attempt *attempt)
 {
     struct upstream *upstream = attempt->upstream;
     struct idle_list *idle = &upstream->idle[attempt->provider];
+    count(attempt);
+    dump_end(&attempt->dump, NULL);
     (void)curl_multi_remove_handle(upstream->multi, attempt->easy);
     loop_timer_cancel(upstream->loop, &attempt->timer);
     unlink_active(upstream, attempt);
@@ -214,32 +229,53 @@ static void report(struct attempt *attempt, enum upstream_result result, const c
         events.done(arg, result, reason);
 }
 
+static void report_failure(struct attempt *attempt, enum metrics_kind kind, const char *reason)
+{
+    attempt->failed = true;
+    attempt->kind = kind;
+    report(attempt, kind == KIND_TIMEOUT ? UPSTREAM_TIMEOUT : UPSTREAM_FAILED, reason);
+}
+
+/* What the library's code says of where it failed. */
+static enum metrics_kind kind_of(CURLcode code)
+{
+    switch (code) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_CONNECT:
+        return KIND_CONNECT;
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_ISSUER_ERROR:
+        return KIND_TLS;
+    case CURLE_WEIRD_SERVER_REPLY:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+        return KIND_MALFORMED;
+    default:
+        return KIND_BROKEN;
+    }
+}
+
 static void on_done(struct attempt *attempt, CURLcode code)
 {
-    char text[CURL_ERROR_SIZE + 64];
     if (code == CURLE_OK || (attempt->head_only && attempt->head.complete && !attempt->refused)) {
         /* A whole transfer without a head: the library was content with less than we are. */
         if (attempt->head.complete || attempt->discarding)
             report(attempt, UPSTREAM_COMPLETE, NULL);
         else
-            report(attempt, UPSTREAM_FAILED, "its answer is malformed");
-        return;
+            report_failure(attempt, KIND_MALFORMED, "its answer is malformed");
+    } else if (code == CURLE_OPERATION_TIMEDOUT) {
+        report_failure(attempt, KIND_TIMEOUT, "no connection within connect_timeout");
+    } else if (attempt->malformed != NULL) {
+        report_failure(attempt, KIND_MALFORMED, attempt->malformed);
+    } else if (attempt->sends > 1 || code == CURLE_SEND_FAIL_REWIND) {
+        report_failure(attempt, KIND_BROKEN, "the connection broke before an answer came");
+    } else {
+        report_failure(attempt, kind_of(code),
+                       attempt->error[0] != '\0' ? attempt->error : curl_easy_strerror(code));
     }
-    if (code == CURLE_OPERATION_TIMEDOUT) {
-        report(attempt, UPSTREAM_TIMEOUT, "no connection within connect_timeout");
-        return;
-    }
-    if (attempt->malformed != NULL) {
-        report(attempt, UPSTREAM_FAILED, attempt->malformed);
-        return;
-    }
-    if (attempt->sends > 1 || code == CURLE_SEND_FAIL_REWIND) {
-        report(attempt, UPSTREAM_FAILED, "the connection broke before an answer came");
-        return;
-    }
-    (void)snprintf(text, sizeof text, "%s",
-                   attempt->error[0] != '\0' ? attempt->error : curl_easy_strerror(code));
-    report(attempt, UPSTREAM_FAILED, text);
 }
 
 /* While a body goes out, nobody tells when its last byte went: look now and then. */
@@ -272,8 +308,9 @@ static void on_attempt_timer(struct loop_timer *timer)
     attempt->uploaded = uploaded;
     int64_t limit_ms = head ? attempt->conf->idle_timeout_ms : attempt->conf->header_timeout_ms;
     if (now_ms - attempt->active_ms >= limit_ms) {
-        report(attempt, UPSTREAM_TIMEOUT,
-               head ? "no byte of its answer within idle_timeout" : "no answer within header_timeout");
+        report_failure(attempt, KIND_TIMEOUT,
+                       head ? "no byte of its answer within idle_timeout"
+                            : "no answer within header_timeout");
         upstream->progress = true;
         return;
     }
@@ -345,12 +382,16 @@ void upstream_abort(struct attempt **attempt)
     *attempt = NULL;
 }
 
-void upstream_discard(struct attempt **attempt)
+void upstream_discard(struct attempt **attempt, struct dump_attempt **dump)
 {
     struct attempt *a = *attempt;
     *attempt = NULL;
-    if (a == NULL)
+    if (a == NULL) {
+        dump_end(dump, NULL);
         return;
+    }
+    a->dump = *dump;
+    *dump = NULL;
     if (!upstream_attempt_sent(
             a)) { /* its body is borrowed, and a broken-off upload spoils the connection anyway */
         retire(a);
@@ -414,13 +455,15 @@ bool upstream_turn(struct upstream *upstream)
     return progress;
 }
 
-struct upstream *upstream_new(struct loop *loop, const struct provider_list *providers, long max_connections)
+struct upstream *upstream_new(struct loop *loop, const struct provider_list *providers, long max_connections,
+                              const struct counts *counts)
 {
     struct upstream *upstream = calloc(1, sizeof *upstream);
     if (upstream == NULL)
         return NULL;
     upstream->loop = loop;
     upstream->providers = providers;
+    upstream->counts = counts;
     upstream->timer.fn = on_library_timer_due;
     upstream->idle = calloc(providers->count + 1, sizeof *upstream->idle);
     if (upstream->idle == NULL || curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK ||

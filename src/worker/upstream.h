@@ -13,7 +13,9 @@
 #include "base/arena.h"
 #include "core/provider.h"
 #include "core/response_head.h"
+#include "io/dump.h"
 #include "io/spool.h"
+#include "worker/counts.h"
 #include "worker/loop.h"
 
 #include <stdbool.h>
@@ -65,8 +67,9 @@ struct upstream_events {
 };
 
 /* One per worker, after the fork. max_connections: an upper bound of idle and active upstream connections.
- * NULL on failure. */
-struct upstream *upstream_new(struct loop *loop, const struct provider_list *providers, long max_connections);
+ * counts must outlive it, NULL = nothing is counted. NULL on failure. */
+struct upstream *upstream_new(struct loop *loop, const struct provider_list *providers, long max_connections,
+                              const struct counts *counts);
 
 /* Aborts what is under way (without events) and closes every connection. */
 void upstream_free(struct upstream **upstream);
@@ -84,8 +87,8 @@ void upstream_resume(struct attempt *attempt);
 void upstream_abort(struct attempt **attempt);
 
 /* Like upstream_abort(), but reads up to UPSTREAM_DISCARD_BYTES of the rest for up to UPSTREAM_DISCARD_MS, so
- * that the connection can be used again. */
-void upstream_discard(struct attempt **attempt);
+ * that the connection can be used again. What is read goes to *dump, which is ended then; it becomes NULL. */
+void upstream_discard(struct attempt **attempt, struct dump_attempt **dump);
 
 #define UPSTREAM_DISCARD_BYTES (64 * 1024)
 #define UPSTREAM_DISCARD_MS    1000

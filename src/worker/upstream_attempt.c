@@ -65,6 +65,7 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
         if (len > attempt->discard_left)
             return 0;
         attempt->discard_left -= len;
+        dump_response_body(attempt->dump, data, len);
         return len;
     }
     if (!attempt->events.body(attempt->arg, data, len)) {

@@ -32,14 +32,17 @@ struct attempt {
     struct response_head head;
     const char *malformed; /* why the response was given up; static text */
     size_t discard_left;
-    unsigned sends; /* how often the library began to send it */
-    bool head_only; /* a HEAD request that carries a body: over when its head is complete */
+    struct dump_attempt *dump; /* owned; while discarding */
+    unsigned sends;            /* how often the library began to send it */
+    bool head_only;            /* a HEAD request that carries a body: over when its head is complete */
     bool discarding;
     bool resume;       /* in the list of those to resume */
     bool paused;       /* body() had no room */
     bool upload_waits; /* upload() had nothing */
     bool refused;      /* head() said no */
     bool lost;         /* its socket is not watched */
+    bool failed;       /* in the way that `kind` says */
+    enum metrics_kind kind;
     char error[CURL_ERROR_SIZE];
 };
 

@@ -10,9 +10,11 @@
 #include "io/store.h"
 #include "worker/child_signals.h"
 #include "worker/confine.h"
+#include "worker/counts.h"
 #include "worker/listener.h"
 #include "worker/loop.h"
 #include "worker/relay.h"
+#include "worker/tracer.h"
 #include "worker/upstream.h"
 
 #include <errno.h>
@@ -33,6 +35,9 @@ struct worker {
     struct pool *pools;
     struct store *store;
     struct upstream *upstream;
+    struct counts counts;
+    struct dump *dump;     /* NULL = off */
+    struct tracer *tracer; /* NULL = off */
     struct relays *relays;
     struct listener *listener;
     struct loop_timer beat;
@@ -48,15 +53,20 @@ static struct attempt *env_start(void *upstream, const struct upstream_request *
     return upstream_start(upstream, request, events, arg);
 }
 
-static void env_refresh(void *store, const struct store_clock *now)
+static void env_refresh(void *arg, const struct store_clock *now)
 {
-    store_refresh(store, now);
+    struct worker *worker = arg;
+    store_refresh(worker->store, now);
 }
 
-static bool env_mark(void *store, size_t provider, size_t index, bool permanent, int64_t cooldown_ms,
+static bool env_mark(void *arg, size_t provider, size_t index, bool permanent, int64_t cooldown_ms,
                      int status, const struct store_clock *now)
 {
-    return store_mark(store, provider, index, permanent, cooldown_ms, status, now);
+    struct worker *worker = arg;
+    if (!store_mark(worker->store, provider, index, permanent, cooldown_ms, status, now))
+        return false;
+    counts_mark(&worker->counts, provider, status);
+    return true;
 }
 
 static void env_clock(void *arg, struct store_clock *now)
@@ -69,7 +79,15 @@ static void env_clock(void *arg, struct store_clock *now)
 static void env_log(void *arg, const struct access_record *record)
 {
     struct worker *worker = arg;
-    access_log(record, loop_now(worker->loop));
+    counts_request(&worker->counts, record);
+    if (worker->heritage->conf->log.access)
+        access_log(record, loop_now(worker->loop));
+}
+
+static void env_trace(void *arg, const struct trace_request *request)
+{
+    struct worker *worker = arg;
+    tracer_add(worker->tracer, request);
 }
 
 /* ---- the turn */
@@ -78,6 +96,8 @@ static void on_beat(struct loop_timer *timer)
 {
     struct worker *worker = LOOP_OWNER(timer, struct worker, beat);
     int64_t beat_ms = worker->heritage->conf->watchdog_ms / 4;
+    atomic_store_explicit(&worker->slot->lag_ms, loop_now(worker->loop) - timer->due_ms,
+                          memory_order_relaxed);
     if (beat_ms > BEAT_LONGEST_MS)
         beat_ms = BEAT_LONGEST_MS;
     (void)loop_timer_set(worker->loop, timer, loop_now(worker->loop) + beat_ms);
@@ -110,9 +130,14 @@ static bool turn(void *arg)
         any = upstream_turn(worker->upstream);
         any |= relays_run(worker->relays);
         any |= listener_turn(worker->listener);
+        if (worker->tracer != NULL)
+            any |= tracer_turn(worker->tracer);
     }
     write_out(worker);
-    if (worker->draining && listener_connections(worker->listener) == 0)
+    atomic_store_explicit(&worker->slot->in_flight, relays_count(worker->relays), memory_order_relaxed);
+    atomic_store_explicit(&worker->slot->streams, relays_streams(worker->relays), memory_order_relaxed);
+    if (worker->draining && listener_connections(worker->listener) == 0 &&
+        (worker->tracer == NULL || tracer_is_idle(worker->tracer)))
         loop_stop(worker->loop);
     return any;
 }
@@ -121,6 +146,8 @@ static void drain(void *arg)
 {
     struct worker *worker = arg;
     worker->draining = true;
+    if (worker->tracer != NULL)
+        tracer_drain(worker->tracer);
     atomic_store(&worker->slot->phase, WORKER_DRAINING);
     /* At a reload clients use their idle connections a while longer: a request that meets the close is lost.
      */
@@ -151,11 +178,21 @@ static int make_parts(struct worker *worker)
     worker->loop = loop_new(turn, worker);
     if (worker->loop == NULL ||
         child_signals_init(&worker->signals, worker->loop, heritage->lifeline_fd, drain, worker) != 0 ||
-        make_pools(worker) != 0)
+        make_pools(worker) != 0 ||
+        counts_init(&worker->counts, &heritage->shared->metrics, &conf->providers) != 0)
         return -1;
     worker->store = store_new(conf->state_db, &conf->providers, worker->pools, heritage->shared);
-    worker->upstream =
-        upstream_new(worker->loop, &conf->providers, (long)conf->limits.connections + UPSTREAM_RESERVE);
+    worker->upstream = upstream_new(worker->loop, &conf->providers,
+                                    (long)conf->limits.connections + UPSTREAM_RESERVE, &worker->counts);
+    if (conf->dump.dir[0] != '\0') {
+        const struct dump_options options = {conf->dump.dir, conf->dump.file_size, &conf->providers};
+        worker->dump = dump_new(&options);
+        if (worker->dump == NULL)
+            return -1;
+    }
+    if (conf->trace.endpoint[0] != '\0' &&
+        (worker->tracer = tracer_new(worker->loop, conf, heritage->shared)) == NULL)
+        return -1;
     const struct relay_env env = {
         .conf = conf,
         .pools = worker->pools,
@@ -164,12 +201,15 @@ static int make_parts(struct worker *worker)
         .resume = upstream_resume,
         .abort = upstream_abort,
         .discard = upstream_discard,
-        .store = worker->store,
+        .store = worker,
         .refresh = env_refresh,
         .mark = env_mark,
         .clock = env_clock,
-        .log = conf->log.access ? env_log : NULL,
+        .log = env_log,
         .log_arg = worker,
+        .dump = worker->dump,
+        .trace = worker->tracer != NULL ? env_trace : NULL,
+        .trace_arg = worker,
     };
     worker->relays = relays_new(&env);
     if (worker->store == NULL || worker->upstream == NULL || worker->relays == NULL)
@@ -196,7 +236,10 @@ static void free_parts(struct worker *worker)
     listener_free(&worker->listener); /* finishes the relays, and they their attempts */
     relays_free(&worker->relays);
     upstream_free(&worker->upstream);
+    tracer_free(&worker->tracer);
     store_free(&worker->store);
+    counts_fini(&worker->counts);
+    dump_free(&worker->dump);
     for (size_t i = 0; worker->pools != NULL && i < count; i++)
         pool_fini(&worker->pools[i]);
     free(worker->pools);

@@ -423,3 +423,17 @@ bool fake_body_is(struct fake *fake, unsigned number, const void *data, size_t l
     pthread_mutex_unlock(&fake->lock);
     return same;
 }
+
+char *fake_body(struct fake *fake, unsigned number)
+{
+    char *copy = NULL;
+
+    pthread_mutex_lock(&fake->lock);
+    if (number >= 1 && number <= fake->count) {
+        const struct buf *body = &fake->entries[number - 1]->body;
+
+        copy = strndup(body->len > 0 ? body->data : "", body->len);
+    }
+    pthread_mutex_unlock(&fake->lock);
+    return copy;
+}

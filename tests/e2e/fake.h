@@ -135,6 +135,9 @@ int fake_progress(struct fake *fake, unsigned number, struct fake_progress *out)
 /* Whether the request's decoded body is just that. */
 bool fake_body_is(struct fake *fake, unsigned number, const void *data, size_t len);
 
+/* The request's decoded body as text, freed by the caller; NULL when there is no such request. */
+char *fake_body(struct fake *fake, unsigned number);
+
 /*
  * Reads rules from a file, a rule a line; blank lines and # comments are skipped:
  *     key KEY ANSWER [OPTION…]      number N ANSWER [OPTION…]      default ANSWER [OPTION…]

@@ -145,7 +145,7 @@ bool daemon_files_have(const struct daemon *d, const char *text)
             found = true;
     }
     closedir(dir);
-    return found;
+    return found || file_has(d->log, text) || file_has(d->db, text);
 }
 
 void daemon_sql(const struct daemon *d, const char *sql, char *out, size_t size)

@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,27 @@ const struct suite_api SUITE_APIS[SUITE_API_COUNT] = {
     },
 };
 
+/* A master in the background outlives the test that failed. */
+static void kill_leftover(const char *dir)
+{
+    static const char title[] = "clavigerd: master";
+    char path[512];
+    char *text;
+    pid_t pid;
+
+    snprintf(path, sizeof(path), "%.400s/pid", dir);
+    text = util_read_file(path, NULL);
+    pid = text != NULL ? (pid_t)strtol(text, NULL, 10) : 0;
+    free(text);
+    if (pid <= 0)
+        return;
+    snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+    text = util_read_file(path, NULL);
+    if (text != NULL && strncmp(text, title, strlen(title)) == 0)
+        kill(pid, SIGKILL);
+    free(text);
+}
+
 /* The directories that are still there belong to tests that failed. */
 static void print_leftovers(const char *base)
 {
@@ -43,8 +65,14 @@ static void print_leftovers(const char *base)
 
         if (entry->d_name[0] == '.')
             continue;
+        snprintf(path, sizeof(path), "%s/%s", base, entry->d_name);
+        kill_leftover(path);
         snprintf(path, sizeof(path), "%s/%s/log", base, entry->d_name);
         text = util_read_file(path, &len);
+        if (text == NULL) {
+            snprintf(path, sizeof(path), "%s/%s/log/claviger.log", base, entry->d_name);
+            text = util_read_file(path, &len);
+        }
         if (text != NULL)
             printf("--- log of a daemon whose test failed (%s)\n%s\n", entry->d_name,
                    text + (len > LOG_TAIL ? len - LOG_TAIL : 0));

@@ -227,6 +227,142 @@ START_TEST(request_log_fields)
 }
 END_TEST
 
+/* The provider's own id reaches the client and the log; after a failover it is that of the last answer. */
+START_TEST(upstream_id)
+{
+    struct fake_answer refusal = {.status = 429, .headers = "X-Request-Id: req_refused\r\n"};
+    struct fake_answer good = {.headers = "request-id: req_good\r\n"};
+    struct http_request request = {.target = "/anthropic/v1/logged", .body = "{}"};
+    struct http_response r;
+    struct bench b;
+    char *line;
+    json_t *row;
+
+    bench_prepare(&b, &SUITE_APIS[0], KEY0 " " KEY1, NULL);
+    daemon_text(&b.daemon.log_options, "format = json");
+    daemon_start(&b.daemon);
+    fake_on_key(b.fake, KEY0, &refusal);
+    fake_on_key(b.fake, KEY1, &good);
+    http_fetch(b.daemon.port, &request, &r);
+    ck_assert_int_eq(r.status, 200);
+    ck_assert_str_eq(http_get(&r, "Request-Id"), "req_good");
+    http_response_fini(&r);
+    ck_assert(daemon_wait_log(&b.daemon, "/anthropic/v1/logged", 5000));
+    line = log_line(&b.daemon, "/anthropic/v1/logged");
+    row = json_loads(line, 0, NULL);
+    ck_assert_msg(row != NULL, "no JSON: %s", line);
+    ck_assert_str_eq(text_of(row, "upstream_id"), "req_good");
+    json_decref(row);
+    free(line);
+    bench_close(&b);
+}
+END_TEST
+
+/* The status page, whole, with hints alone, and with a policy that lets nothing else run. */
+START_TEST(status_page)
+{
+    struct fake_answer limited = {.status = 429, .headers = "Retry-After: 50\r\n"};
+    struct http_response r;
+    struct bench b;
+
+    bench_open(&b, &SUITE_APIS[0], KEY0 " " KEY1, NULL);
+    fake_on_key(b.fake, KEY0, &limited);
+    bench_post(&b, NULL, &r);
+    http_response_fini(&r);
+    daemon_expect_states(&b.daemon, b.api->name, "temporary valid");
+    admin_get(&b, "/", &r);
+    ck_assert_int_eq(r.status, 200);
+    ck_assert_str_eq(http_get(&r, "Content-Type"), "text/html; charset=utf-8");
+    ck_assert_ptr_nonnull(strstr(http_get(&r, "Content-Security-Policy"), "default-src 'none'"));
+    ck_assert_ptr_nonnull(strstr(http_body(&r), HINT0));
+    ck_assert_ptr_nonnull(strstr(http_body(&r), "rate_limited"));
+    ck_assert_ptr_nonnull(strstr(http_body(&r), "1 temporary"));
+    ck_assert_ptr_null(strstr(http_body(&r), SUITE_CANARY));
+    ck_assert_ptr_null(strstr(http_body(&r), "<button")); /* no admin_token: nothing can be changed */
+    ck_assert_ptr_null(strstr(http_body(&r), "http://"));
+    ck_assert_ptr_null(strstr(http_body(&r), "https://"));
+    http_response_fini(&r);
+    bench_close(&b);
+}
+END_TEST
+
+/* The SHA-256 of ADMIN_TOKEN. */
+#define ADMIN_TOKEN "clv_CANARY7f3b-admin"
+#define ADMIN_HASH  "b55e2726bd99fb17b6ba333d9c2728a080dd2833f83e24b85d0588990cedce57"
+
+static const struct {
+    const char *headers;
+    const char *token; /* the form's field */
+    const char *provider;
+    int status;
+    const char *states;
+} changes[] = {
+    {"", "token=" ADMIN_TOKEN "&", "anthropic", 303, "permanent valid"},
+    {"Origin: http://gateway.test\r\nSec-Fetch-Site: same-origin\r\n", "token=" ADMIN_TOKEN "&", "anthropic",
+     303, "permanent valid"},
+    {"", "token=clv_wrong&", "anthropic", 403, "valid valid"},
+    {"", "", "anthropic", 400, "valid valid"},
+    {"Origin: http://evil.test\r\n", "token=" ADMIN_TOKEN "&", "anthropic", 403, "valid valid"},
+    {"Sec-Fetch-Site: cross-site\r\n", "token=" ADMIN_TOKEN "&", "anthropic", 403, "valid valid"},
+    {"", "token=" ADMIN_TOKEN "&", "nobody", 409, "valid valid"},
+};
+
+START_TEST(status_page_changes)
+{
+    struct http_request request = {.target = "/keys", .headers = changes[_i].headers};
+    struct http_response r;
+    struct bench b;
+    char id[64];
+    char body[256];
+
+    bench_prepare(&b, &SUITE_APIS[0], KEY0 " " KEY1, NULL);
+    daemon_text(&b.daemon.top, "admin_token = \"" ADMIN_HASH "\"");
+    daemon_start(&b.daemon);
+    daemon_sql(&b.daemon, "SELECT key_id FROM key_state WHERE position = 0", id, sizeof(id));
+    snprintf(body, sizeof(body), "%sdo=disable+%s+%s", changes[_i].token, changes[_i].provider, id);
+    request.body = body;
+    http_fetch(b.daemon.admin_port, &request, &r);
+    ck_assert_msg(r.status == changes[_i].status, "%d: %s", r.status, http_body(&r));
+    http_response_fini(&r);
+    daemon_expect_states(&b.daemon, b.api->name, changes[_i].states);
+    bench_close(&b);
+}
+END_TEST
+
+/* Without a token in the configuration, with too much text, and by other methods: nothing happens. */
+START_TEST(status_page_refusals)
+{
+    static char big[5000];
+    struct http_request post = {.target = "/keys", .body = "token=x&do=reset+anthropic+0123456789abcdef"};
+    struct http_request large = {.target = "/keys", .body = big, .body_len = sizeof(big)};
+    struct http_request put = {.method = "PUT", .target = "/keys", .body = "x"};
+    struct http_request root = {.target = "/", .body = "x"};
+    struct http_response r;
+    struct bench b;
+
+    bench_prepare(&b, &SUITE_APIS[0], KEY0, NULL);
+    daemon_start(&b.daemon);
+    http_fetch(b.daemon.admin_port, &post, &r);
+    ck_assert_int_eq(r.status, 403);
+    ck_assert_ptr_nonnull(strstr(http_body(&r), "no admin_token"));
+    http_response_fini(&r);
+    daemon_text(&b.daemon.top, "admin_token = \"" ADMIN_HASH "\"");
+    daemon_write(&b.daemon);
+    daemon_reload(&b.daemon);
+    memset(big, 'x', sizeof(big));
+    http_fetch(b.daemon.admin_port, &large, &r);
+    ck_assert_int_eq(r.status, 400);
+    http_response_fini(&r);
+    http_fetch(b.daemon.admin_port, &put, &r);
+    ck_assert_int_eq(r.status, 405);
+    http_response_fini(&r);
+    http_fetch(b.daemon.admin_port, &root, &r);
+    ck_assert_int_eq(r.status, 405);
+    http_response_fini(&r);
+    bench_close(&b);
+}
+END_TEST
+
 /* A request's line is out within 100 ms of its end: the middle of five. */
 START_TEST(request_log_in_time)
 {
@@ -331,6 +467,10 @@ int main(void)
     tcase_add_test(tc, not_ready_while_stopping);
     tcase_add_loop_test(tc, keys_page, 0, SUITE_API_COUNT);
     tcase_add_loop_test(tc, request_log_fields, 0, 4);
+    tcase_add_test(tc, upstream_id);
+    tcase_add_test(tc, status_page);
+    tcase_add_loop_test(tc, status_page_changes, 0, (int)(sizeof(changes) / sizeof(changes[0])));
+    tcase_add_test(tc, status_page_refusals);
     tcase_add_loop_test(tc, request_log_in_time, 0, SUITE_API_COUNT);
     tcase_add_loop_test(tc, log_options, 0, 2);
     tcase_add_loop_test(tc, no_key_is_seen, 0, SUITE_API_COUNT);

@@ -10,6 +10,7 @@
 #include <ftw.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,6 +65,21 @@ static void loopback(struct sockaddr_in *addr, unsigned port)
     addr->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 }
 
+/* Tests run beside each other, and a port is free again between its choice and its use, and during a restart.
+ * So whoever chooses one holds a name for it until his process ends. */
+static bool reserve(unsigned port)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int len = snprintf(addr.sun_path + 1, sizeof(addr.sun_path) - 1, "claviger-test-port-%u", port);
+
+    if (fd < 0 || bind(fd, (const struct sockaddr *)&addr,
+                       (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)len)) == 0)
+        return true;
+    close(fd);
+    return false;
+}
+
 unsigned util_free_port(void)
 {
     for (int i = 0; i < 1000; i++) {
@@ -78,7 +94,7 @@ unsigned util_free_port(void)
         loopback(&addr, port);
         rc = bind(fd, (const struct sockaddr *)&addr, sizeof(addr));
         close(fd);
-        if (rc == 0)
+        if (rc == 0 && reserve(port))
             return port;
     }
     abort();

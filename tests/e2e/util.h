@@ -22,8 +22,8 @@ bool util_wait(util_condition *cond, void *arg, int timeout_ms);
 /* Bytes of the kernel's generator, without NUL-termination. */
 void util_random(void *data, size_t len);
 
-/* A TCP port of 127.0.0.1 that nobody uses, outside the range of ephemeral ports. Ends the program when none
- * is. */
+/* A TCP port of 127.0.0.1 that nobody uses, outside the range of ephemeral ports; no other test gets it while
+ * this process lives. Ends the program when there is none. */
 unsigned util_free_port(void);
 
 /* A port of 127.0.0.1 that refuses connections for as long as *fd stays open. */

@@ -34,12 +34,12 @@ BEGIN {
     may["programs"] = " base core io heritage worker master programs "
 
     # third-party headers: what the include begins with, and the files that may
-    owner["microhttpd.h"] = "^src/worker/(listener|listener_[a-z0-9_]+|admin)[.][ch]$"
+    owner["microhttpd.h"] = "^src/worker/(listener|listener_[a-z0-9_]+|admin|admin_pages)[.][ch]$"
     owner["curl/"] = "^src/worker/upstream[a-z0-9_]*[.][ch]$"
     owner["sqlite3.h"] = "^src/io/(store[a-z0-9_]*|housekeeper)[.][ch]$"
     owner["confuse.h"] = "^src/io/conf[a-z0-9_]*[.][ch]$"
     owner["seccomp.h"] = "^src/io/sandbox[.]c$"
-    owner["jansson.h"] = "^src/clavigerctl[a-z0-9_]*[.][ch]$"
+    owner["jansson.h"] = "^src/(clavigerctl[a-z0-9_]*|io/dump_json)[.][ch]$"
     owner["openssl/"] = "^src/base/digest[.]c$"
 
     # core is pure: these headers can neither read, write, wait nor ask for the time

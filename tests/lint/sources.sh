@@ -15,7 +15,7 @@ for file in $(find src tests/unit tests/e2e tests/fuzz -name '*.[ch]' | sort); d
         status=1
     fi
 done
-for script in tests/lint/*.sh tools/*.sh man/*.in; do
+for script in tests/lint/*.sh tests/system/*.sh tools/*.sh $(find man etc lib -name '*.in' | sort); do
     if ! tr -s ' \t\\' '\n' <Makefile.am | grep -qxF "$script"; then
         echo "sources: Makefile.am does not name $script" >&2
         status=1

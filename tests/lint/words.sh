@@ -4,7 +4,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 
 status=0
-files=$(find src tests man etc tools m4 -type f \( -name '*.[ch]' -o -name '*.sh' -o -name '*.in' -o -name '*.m4' \
+files=$(find src tests man etc lib tools m4 -type f \( -name '*.[ch]' -o -name '*.sh' -o -name '*.in' -o -name '*.m4' \
     -o -name '*.js' -o -name '*.mjs' \) ! -path '*/node_modules/*' ! -path tests/lint/words.sh | sort)
 files="$files configure.ac Makefile.am bootstrap .ci/run README HACKING"
 # shellcheck disable=SC2086 # a list of names without spaces

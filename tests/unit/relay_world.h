@@ -5,6 +5,7 @@
 #ifndef CLAVIGER_TESTS_RELAY_WORLD_H
 #define CLAVIGER_TESTS_RELAY_WORLD_H
 
+#include "io/dump.h"
 #include "worker/relay.h"
 
 #include <stdio.h>
@@ -113,8 +114,9 @@ static void world_abort(struct attempt **attempt)
     end_attempt(attempt, &world.aborts);
 }
 
-static void world_discard(struct attempt **attempt)
+static void world_discard(struct attempt **attempt, struct dump_attempt **dump)
 {
+    dump_end(dump, NULL);
     end_attempt(attempt, &world.discards);
 }
 

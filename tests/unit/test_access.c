@@ -30,6 +30,10 @@ static const struct access_record full = {
     .error = "upstream_cut",
 };
 
+static const struct access_record with_upstream_id = {.status = 200,
+                                                      .first_byte_ms = -1,
+                                                      .upstream_id = "req_1 \"x"};
+
 static const struct access_record empty = {
     .time_real_ms = 0,
     .status = 499,
@@ -53,6 +57,10 @@ static const struct {
      "{\"time\":\"1970-01-01T00:00:00.000Z\",\"id\":null,\"client\":null,\"provider\":null,\"method\":null,"
      "\"path\":null,\"status\":499,\"attempts\":0,\"key\":null,\"first_byte_ms\":null,\"total_ms\":0,"
      "\"bytes_in\":0,\"bytes_out\":0,\"error\":null}\n"},
+    {&with_upstream_id, "1970-01-01T00:00:00.000Z - - - - - 200 0 - - 0 0 0 - req_1\\x20\\x22x\n",
+     "{\"time\":\"1970-01-01T00:00:00.000Z\",\"id\":null,\"client\":null,\"provider\":null,\"method\":null,"
+     "\"path\":null,\"status\":200,\"attempts\":0,\"key\":null,\"first_byte_ms\":null,\"total_ms\":0,"
+     "\"bytes_in\":0,\"bytes_out\":0,\"error\":null,\"upstream_id\":\"req_1 \\\"x\"}\n"},
 };
 
 START_TEST(formats)

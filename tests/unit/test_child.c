@@ -7,8 +7,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -259,6 +261,27 @@ START_TEST(test_drops_user)
 }
 END_TEST
 
+START_TEST(test_who_may_write)
+{
+    const struct child_user same = {.set = false};
+    const struct child_user other = {.set = true, .uid = 65534, .gid = 65533};
+    /* Without root nobody can be asked for. */
+    const int refused = geteuid() == 0 ? EACCES : EPERM;
+    char dir[] = "/tmp/claviger-unit.XXXXXX";
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    ck_assert_int_eq(child_user_may_write(&same, dir), 0);
+    ck_assert_int_eq(child_user_may_write(&same, "/nonexistent"), -1);
+    ck_assert_int_eq(errno, ENOENT);
+    for (mode_t mode = 0700; mode <= 0707; mode++) {
+        bool fine = (mode & 3) == 3 && geteuid() == 0;
+        ck_assert_int_eq(chmod(dir, mode), 0);
+        ck_assert_int_eq(child_user_may_write(&other, dir), fine ? 0 : -1);
+        ck_assert(fine || errno == refused);
+    }
+    ck_assert_int_eq(rmdir(dir), 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("child");
@@ -269,6 +292,7 @@ int main(void)
     tcase_add_test(tc, test_user);
     tcase_add_test(tc, test_start);
     tcase_add_test(tc, test_drops_user);
+    tcase_add_test(tc, test_who_may_write);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

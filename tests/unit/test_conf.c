@@ -80,15 +80,15 @@ static const char example[] =
     "    ca_file          = \"~/ca.pem\"\n"
     "}\n"
     "provider \"local\" { type = custom route = /v1/local/ base_url = http://10.0.0.1:81/x insecure_http = "
-    "yes\n"
+    "yes dump = no\n"
     "    auth_header = \"Api-Key\" auth_prefix = \"Key \" error_shape = anthropic byok = off keys = "
     "'it\\'s#1' }\n"
     "log    { target = \"syslog\" format = json level = debug access = false }\n"
     "limits { request_body = 64M buffer_memory = 0 header_size = 8K connections = 77\n"
     "         head_timeout = 1s client_timeout = 2m shutdown_timeout = 0 }\n"
     "tls    { certificate = \"\" key = \"\" client_ca = \"\" }\n"
-    "dump   { dir = \"\" }\n"
-    "trace  { endpoint = \"\" }\n";
+    "dump   { dir = \"/tmp\" file_size = 3K dir_size = 5M }\n"
+    "trace  { endpoint = \"http://127.0.0.1:4318/v1/traces\" share = 0.25 }\n";
 
 static void check_example_main(const struct conf *c)
 {

@@ -1,0 +1,18 @@
+(function () {
+  "use strict";
+  var seconds = 2;
+  function refresh() {
+    if (document.hidden) { return; }
+    fetch("/", { headers: { Accept: "text/html" }, cache: "no-store" }).then(function (answer) {
+      if (!answer.ok) { throw new Error(String(answer.status)); }
+      return answer.text();
+    }).then(function (text) {
+      var page = new DOMParser().parseFromString(text, "text/html");
+      document.getElementById("live").replaceWith(page.getElementById("live"));
+      document.getElementById("lost").hidden = true;
+    }).catch(function () {
+      document.getElementById("lost").hidden = false;
+    });
+  }
+  setInterval(refresh, seconds * 1000);
+}());
