@@ -81,6 +81,11 @@ static void start(struct daemon *d)
     sigprocmask(SIG_SETMASK, &none, NULL);
     dup2(log, STDOUT_FILENO);
     dup2(log, STDERR_FILENO);
+    /* A sanitizer wants to be the first library, and may be the second. */
+    const char *options = getenv("ASAN_OPTIONS");
+    char more[512];
+    snprintf(more, sizeof(more), "%s:verify_asan_link_order=0", options != NULL ? options : "");
+    setenv("ASAN_OPTIONS", more, 1);
     setenv("LD_PRELOAD", getenv("FAULTS_LIBRARY"), 1);
     setenv(FAULTS_VARIABLE, faults_path, 1);
     execl(daemon_binary(), "clavigerd", "-c", d->conf, (char *)NULL);

@@ -1,6 +1,7 @@
 /* test_sandbox: what the processes of a running daemon may do, as the kernel tells it in /proc/PID/status. */
 #include "e2e/suite.h"
 
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,7 +73,10 @@ START_TEST(no_capability_is_left)
     }
     bench_prepare(&b, &SUITE_APIS[0], KEY0, NULL);
     daemon_text(&b.daemon.top, "user = nobody\n");
-    ck_assert_int_eq(chmod(b.daemon.dir, 0755), 0);
+    const struct passwd *nobody = getpwnam("nobody");
+    ck_assert_ptr_nonnull(nobody);
+    ck_assert_int_eq(chown(b.daemon.dir, nobody->pw_uid, nobody->pw_gid), 0);
+    ck_assert_int_eq(chmod(getenv("E2E_DIR"), 0755), 0);
     daemon_start(&b.daemon);
     pid_t pids[] = {child_of(&b.daemon, "worker"), child_of(&b.daemon, "admin")};
     for (size_t i = 0; i < 2; i++) {
