@@ -46,6 +46,7 @@ struct conf {
     int64_t watchdog_ms;
     bool usage; /* token counts are read from responses */
     bool allow_anonymous;
+    bool sandbox; /* children may only use the system calls that they need */
     struct provider_list providers;
     struct {
         char *target; /* "stderr", "syslog" or an absolute path */

@@ -30,6 +30,12 @@
     {                                                                                                        \
         name, kind, 0, NULL, 0, 0, NULL                                                                      \
     }
+/* On where it is built in. */
+#if defined(HAVE_SECCOMP)
+#define CFG_SANDBOX "true"
+#else
+#define CFG_SANDBOX "false"
+#endif
 #define CFG_LAST CFG_OTHER(NULL, CONF_SPECIAL)
 
 static const struct conf_word log_formats[] = {{"text", LOG_FORMAT_TEXT},
@@ -65,6 +71,7 @@ const struct conf_option conf_main_options[] = {
     CFG_RANGE("watchdog", CONF_DURATION, struct conf, watchdog_ms, "30s", 100 * MS, DAY),
     CFG_PLAIN("usage", CONF_BOOL, struct conf, usage, "true"),
     CFG_PLAIN("allow_anonymous", CONF_BOOL, struct conf, allow_anonymous, "false"),
+    CFG_PLAIN("sandbox", CONF_BOOL, struct conf, sandbox, CFG_SANDBOX),
     CFG_LAST,
 };
 

@@ -163,8 +163,11 @@ static void set_accepting(struct listener *listener, bool on)
         if (!on)
             loop_watch_remove(listener->loop, &listen->watch);
         else if (loop_watch_add(listener->loop, &listen->watch, listener->options.fds[i],
-                                EPOLLIN | EPOLLEXCLUSIVE) != 0)
+                                EPOLLIN | EPOLLEXCLUSIVE) != 0) {
+            (void)loop_timer_set(listener->loop, &listener->accept_timer,
+                                 loop_now(listener->loop) + ACCEPT_RETRY_MS);
             continue;
+        }
         listen->watching = on;
     }
 }

@@ -28,6 +28,7 @@ struct upstream {
     struct loop_timer timer; /* the library's */
     bool kick;               /* the library wants to be called at once */
     bool progress;           /* something happened since the last turn */
+    bool lost;               /* there are attempts to end */
     struct attempt *active;
     struct attempt *resume; /* to be resumed in the next turn */
     struct idle_list *idle; /* per provider */
@@ -74,8 +75,20 @@ static void note_answer_over(CURL *easy)
     upstream_resume(attempt);
 }
 
-/* It always says 0: anything else ends every transfer of the worker. A transfer whose socket cannot be
- * watched runs into its own timeout. */
+/* A transfer whose socket cannot be watched would wait for ever: it is over at its next turn. */
+static void lose(struct upstream *upstream, CURL *easy, int error)
+{
+    struct attempt *attempt = NULL;
+    log_error("a connection to a provider cannot be watched: %s", strerror(error));
+    (void)curl_easy_getinfo(easy, CURLINFO_PRIVATE, &attempt);
+    if (attempt == NULL)
+        return;
+    attempt->lost = true;
+    upstream->lost = true;
+    upstream->progress = true;
+}
+
+/* It always says 0: anything else ends every transfer of the worker. */
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 {
     struct upstream *upstream = arg;
@@ -95,16 +108,19 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
     if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
         events |= EPOLLOUT;
     if (socket != NULL) {
-        (void)loop_watch_change(upstream->loop, &socket->watch, events);
+        if (loop_watch_change(upstream->loop, &socket->watch, events) != 0)
+            lose(upstream, easy, errno);
         return 0;
     }
     socket = calloc(1, sizeof *socket);
-    if (socket == NULL)
+    if (socket == NULL) {
+        lose(upstream, easy, ENOMEM);
         return 0;
+    }
     socket->upstream = upstream;
     socket->watch.fn = on_socket_event;
     if (loop_watch_add(upstream->loop, &socket->watch, fd, events) != 0) {
-        log_error("a connection to a provider cannot be watched: %s", strerror(errno));
+        lose(upstream, easy, errno);
         free(socket);
         return 0;
     }
@@ -407,6 +423,20 @@ void upstream_discard(struct attempt **attempt, struct dump_attempt **dump)
 
 /* ---- turn and setup */
 
+static void end_lost(struct upstream *upstream)
+{
+    struct attempt *next;
+    if (!upstream->lost)
+        return;
+    upstream->lost = false;
+    for (struct attempt *attempt = upstream->active; attempt != NULL; attempt = next) {
+        next = attempt->next_active;
+        if (attempt->lost)
+            report_failure(attempt, KIND_BROKEN,
+                           "its connection could not be watched: out of memory or descriptors");
+    }
+}
+
 bool upstream_turn(struct upstream *upstream)
 {
     bool progress = upstream->progress;
@@ -436,6 +466,7 @@ bool upstream_turn(struct upstream *upstream)
         progress = true;
         on_done(attempt, code);
     }
+    end_lost(upstream);
     return progress;
 }
 

@@ -40,6 +40,7 @@ struct attempt {
     bool paused;       /* body() had no room */
     bool upload_waits; /* upload() had nothing */
     bool refused;      /* head() said no */
+    bool lost;         /* its socket is not watched */
     bool failed;       /* in the way that `kind` says */
     enum metrics_kind kind;
     bool answer_over;  /* nothing more of the answer comes, and the upload waits */
