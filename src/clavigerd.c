@@ -8,6 +8,7 @@
 #include "base/title.h"
 #include "io/conf.h"
 #include "io/keyfile_env.h"
+#include "io/sandbox.h"
 #include "io/store_schema.h"
 #include "master/child.h"
 #include "master/daemon.h"
@@ -53,6 +54,8 @@ static void print_version(void)
     printf("clavigerd/%s\n", PACKAGE_VERSION);
     printf("%s\n%s\n", listener_library_version(), upstream_library_version());
     printf("%s\n%s\n", store_schema_library_version(), conf_library_version());
+    if (sandbox_is_built_in())
+        printf("%s\n", sandbox_library_version());
 }
 
 /* -1 = go on, otherwise the exit status. */

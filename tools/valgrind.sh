@@ -19,7 +19,7 @@ export tools CK_TIMEOUT_MULTIPLIER CK_VERBOSITY
 
 for program; do
     case $program in
-        */test_secret) ;; # replaces free(), as valgrind does
+        */test_sandbox) ;; # valgrind itself needs what the sandbox forbids
         *) echo "$program" ;;
     esac
 done | xargs -n 1 -P "$(nproc)" sh -c '

@@ -25,8 +25,9 @@ enum reply_code {
     REPLY_METHOD_NOT_ALLOWED,
     REPLY_NOT_SUPPORTED,
     REPLY_OVERLOADED,
-    REPLY_HEAD_TOO_LARGE, /* 431 */
-    REPLY_INTERNAL_ERROR, /* 500: out of memory or disk while serving one request */
+    REPLY_REQUEST_TIMEOUT, /* 408: the body came too slowly */
+    REPLY_HEAD_TOO_LARGE,  /* 431 */
+    REPLY_INTERNAL_ERROR,  /* 500: out of memory or disk while serving one request */
     REPLY_CODES
 };
 

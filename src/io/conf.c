@@ -14,6 +14,7 @@
 #include "io/conf_tables.h"
 #include "io/conf_text.h"
 #include "io/conf_tree.h"
+#include "io/sandbox.h"
 #include "io/shared.h"
 
 #include <errno.h>
@@ -210,6 +211,14 @@ static void check_rest(struct job *job)
                    "target is unknown: write stderr, syslog or an absolute path");
 }
 
+static void check_sandbox(struct job *job)
+{
+    if (job->conf->sandbox && !sandbox_is_built_in())
+        conf_error(
+            &job->load.errors, line_of(job, "sandbox"),
+            "sandbox: this clavigerd is built without libseccomp: write sandbox = false, or build it with");
+}
+
 static unsigned trace_line(const struct job *job, const char *name)
 {
     return conf_option_line(&job->load, conf_tree_section(job->tree, "trace"), name);
@@ -299,6 +308,7 @@ static void load_all(struct job *job)
     check_state_db(job);
     check_user_agent(job);
     check_rest(job);
+    check_sandbox(job);
     check_dump(job);
     check_admin_token(job);
     check_trace(job);

@@ -46,6 +46,7 @@ struct conf {
     int64_t watchdog_ms;
     bool usage; /* token counts are read from responses */
     bool allow_anonymous;
+    bool sandbox; /* children may only use the system calls that they need */
     struct provider_list providers;
     struct {
         char *target; /* "stderr", "syslog" or an absolute path */
@@ -54,10 +55,13 @@ struct conf {
         bool access;
     } log;
     struct {
-        int64_t request_body;  /* bytes */
-        int64_t buffer_memory; /* bytes */
-        int64_t header_size;   /* bytes */
-        int64_t connections;   /* per worker */
+        int64_t request_body;         /* bytes */
+        int64_t buffer_memory;        /* bytes */
+        int64_t header_size;          /* bytes */
+        int64_t connections;          /* per worker */
+        int64_t connections_per_peer; /* per worker; 0 = no limit */
+        int64_t body_rate;            /* bytes per second, over each body_window; 0 = none is too slow */
+        int64_t body_window_ms;
         int64_t head_timeout_ms;
         int64_t client_timeout_ms;
         int64_t shutdown_timeout_ms;

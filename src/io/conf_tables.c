@@ -30,6 +30,12 @@
     {                                                                                                        \
         name, kind, 0, NULL, 0, 0, NULL                                                                      \
     }
+/* On where it is built in. */
+#if defined(HAVE_SECCOMP)
+#define CFG_SANDBOX "true"
+#else
+#define CFG_SANDBOX "false"
+#endif
 #define CFG_LAST CFG_OTHER(NULL, CONF_SPECIAL)
 
 static const struct conf_word log_formats[] = {{"text", LOG_FORMAT_TEXT},
@@ -65,6 +71,7 @@ const struct conf_option conf_main_options[] = {
     CFG_RANGE("watchdog", CONF_DURATION, struct conf, watchdog_ms, "30s", 100 * MS, DAY),
     CFG_PLAIN("usage", CONF_BOOL, struct conf, usage, "true"),
     CFG_PLAIN("allow_anonymous", CONF_BOOL, struct conf, allow_anonymous, "false"),
+    CFG_PLAIN("sandbox", CONF_BOOL, struct conf, sandbox, CFG_SANDBOX),
     CFG_LAST,
 };
 
@@ -104,6 +111,9 @@ static const struct conf_option limits_options[] = {
     CFG_RANGE("buffer_memory", CONF_SIZE, struct conf, limits.buffer_memory, "256K", 0, G),
     CFG_RANGE("header_size", CONF_SIZE, struct conf, limits.header_size, "16K", K, M),
     CFG_RANGE("connections", CONF_NUMBER, struct conf, limits.connections, "10000", 1, 1000000),
+    CFG_RANGE("connections_per_peer", CONF_NUMBER, struct conf, limits.connections_per_peer, "0", 0, 1000000),
+    CFG_RANGE("body_rate", CONF_SIZE, struct conf, limits.body_rate, "100", 0, G),
+    CFG_RANGE("body_window", CONF_DURATION, struct conf, limits.body_window_ms, "30s", 100 * MS, DAY),
     CFG_RANGE("head_timeout", CONF_DURATION, struct conf, limits.head_timeout_ms, "10s", MS, DAY),
     CFG_RANGE("client_timeout", CONF_DURATION, struct conf, limits.client_timeout_ms, "75s", MS, DAY),
     CFG_RANGE("shutdown_timeout", CONF_DURATION, struct conf, limits.shutdown_timeout_ms, "30s", 0, DAY),

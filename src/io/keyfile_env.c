@@ -11,7 +11,7 @@
 
 struct variable {
     char *name;           /* owned */
-    struct secret *value; /* owned; NULL = the environment has it */
+    struct secret *value; /* owned; NULL = the environment still has it */
 };
 
 static struct variable *variables;
@@ -42,21 +42,34 @@ static struct variable *find_or_add(const char *name)
     return &variables[variable_count++];
 }
 
+/*
+ * Takes a variable out of the environment, where every library and every child would find it, into a secret.
+ * When memory is short it stays where it is.
+ */
+static void take_over(const char *name)
+{
+    char *here = getenv(name);
+    struct variable *v = here != NULL ? find_or_add(name) : NULL;
+    struct secret *copy = v != NULL ? secret_new(here, strlen(here)) : NULL;
+
+    if (copy == NULL)
+        return;
+    secret_free(&v->value);
+    v->value = copy;
+    secret_wipe(here, strlen(here));
+    unsetenv(name);
+}
+
 static const char *value_of(const struct variable *v)
 {
-    const char *here = getenv(v->name);
-
-    if (here != NULL)
-        return here;
-    return v->value != NULL ? secret_open(v->value) : NULL;
+    return v->value != NULL ? secret_open(v->value) : getenv(v->name);
 }
 
 const char *keyfile_env_get(const char *name)
 {
-    const char *here = getenv(name);
-    const struct variable *v = here != NULL ? find_or_add(name) : find(name, strlen(name));
-
-    return v != NULL ? value_of(v) : here;
+    take_over(name);
+    const struct variable *v = find(name, strlen(name));
+    return v != NULL ? value_of(v) : getenv(name);
 }
 
 bool keyfile_env_holds(const char *assignment)
@@ -114,8 +127,10 @@ int keyfile_env_unpack(const char *data, size_t len)
             secret_free(&copy);
             return -1;
         }
-        secret_free(&v->value);
-        v->value = copy;
+        if (v->value == NULL)
+            v->value = copy;
+        else
+            secret_free(&copy); /* this process's own environment counts */
         at += strlen(name) + strlen(value) + 2;
     }
     return 0;

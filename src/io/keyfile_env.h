@@ -1,8 +1,8 @@
 /*
- * keyfile_env: the environment variables that hold keys. It remembers which ones were asked for, so that the
- * master can give them to its successor in another way than the environment.
+ * keyfile_env: the environment variables that hold keys. What was asked for is taken out of the environment
+ * and kept as a secret, and the master can give it to its successor in another way than the environment.
  *
- * One table a process. A variable that was taken over counts where the environment has none of that name.
+ * One table a process. A variable that a predecessor gave counts where the environment had none of that name.
  */
 #ifndef CLAVIGER_IO_KEYFILE_ENV_H
 #define CLAVIGER_IO_KEYFILE_ENV_H
@@ -12,7 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The value, borrowed until the next call; NULL = not set. The name is remembered when it is set. */
+/* The value, borrowed until the next call; NULL = not set. One that is set is not in the environment
+ * afterwards, and its bytes there are wiped. */
 const char *keyfile_env_get(const char *name);
 
 /* Whether "NAME=value" is a variable that is remembered. */

@@ -5,7 +5,10 @@
 #include "master/child.h"
 
 #include "base/log.h"
+#include "base/secret.h"
 #include "base/title.h"
+#include "io/keyfile_env.h"
+#include "master/daemon.h"
 #include "master/signals.h"
 
 #include <errno.h>
@@ -211,6 +214,8 @@ static int child_main(const struct child *child, const struct child_legacy *lega
     child_name(child, name);
     title_set("clavigerd: %s", name);
     log_set_process(name);
+    keyfile_env_fini(); /* the master's, for its next configuration or its successor */
+    secret_lock_again();
     mine.slot = child->slot;
     mine.number = child->number;
     if (child->role == CHILD_WORKER)
@@ -219,7 +224,12 @@ static int child_main(const struct child *child, const struct child_legacy *lega
         mine.listen_fds = NULL;
     if (close_others(legacy, &mine) < 0 || drop_user(legacy->user) < 0)
         return 1;
-    /* After the user: a change of it clears the setting. The lifeline covers the time before, and a worker
+    /* After the user: a change of it clears both. No program that a child could start gets more rights than
+     * it has. */
+    daemon_forbid_dump();
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        log_warning("cannot give up new privileges: %s", strerror(errno));
+    /* The same for this setting. The lifeline covers the time before, and a worker
      * that does not look at it is ended by this. */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
         log_warning("cannot ask to end with the master: %s", strerror(errno));

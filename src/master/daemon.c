@@ -65,19 +65,29 @@ void daemon_clean_environment(void)
     }
 }
 
+void daemon_forbid_dump(void)
+{
+#if !defined(DAEMON_SANITIZED)
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+#endif
+}
+
 void daemon_set_limits(void)
 {
     struct rlimit files;
+    struct rlimit locked;
     struct rlimit core = {0, 0};
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
         files.rlim_cur = files.rlim_max;
         setrlimit(RLIMIT_NOFILE, &files);
     }
+    /* Keys shall not be swapped out. */
+    if (getrlimit(RLIMIT_MEMLOCK, &locked) == 0 && locked.rlim_cur < locked.rlim_max) {
+        locked.rlim_cur = locked.rlim_max;
+        setrlimit(RLIMIT_MEMLOCK, &locked);
+    }
     setrlimit(RLIMIT_CORE, &core);
-#if !defined(DAEMON_SANITIZED)
-    /* A core that is piped to a program ignores the limit. */
-    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-#endif
+    daemon_forbid_dump(); /* a core that is piped to a program ignores the limit */
 }
 
 /* In the starting process: waits for the word of the new one. */

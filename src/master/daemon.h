@@ -17,8 +17,12 @@ int daemon_open_standard(void);
  * OPENSSL_CONF, and the like. */
 void daemon_clean_environment(void);
 
-/* Raises RLIMIT_NOFILE to its hard limit; forbids core dumps, which would hold keys. */
+/* Raises RLIMIT_NOFILE and RLIMIT_MEMLOCK to their hard limits; forbids core dumps, which would hold keys. */
 void daemon_set_limits(void);
+
+/* Neither a core dump nor another process of the same user sees this process's memory. A change of user
+ * undoes it: then it is due again. */
+void daemon_forbid_dump(void);
 
 /* The way back to the command that started us. */
 struct daemon_parent {

@@ -5,6 +5,7 @@
 #include "master/generation.h"
 
 #include "base/log.h"
+#include "io/sandbox.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -115,7 +116,11 @@ static int start_child(struct generation *g, const struct generation_context *co
 
 void generation_start(struct generation *g, const struct generation_context *context, int64_t now_ms)
 {
+    struct buf reason = {0};
     g->deadline_ms = now_ms + GENERATION_START_TIMEOUT_MS;
+    if (g->conf->sandbox) /* without one, each child says so */
+        (void)sandbox_prepare(&reason);
+    buf_fini(&reason);
     for (size_t i = 0; i < g->child_count && g->failure.len == 0; i++) {
         if (start_child(g, context, &g->children[i], now_ms) < 0) {
             char name[CHILD_NAME_SIZE];

@@ -7,7 +7,9 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/secret.h"
 #include "base/title.h"
+#include "io/sandbox.h"
 #include "io/store_schema.h"
 #include "master/announce.h"
 #include "master/notify.h"
@@ -148,6 +150,10 @@ static void after_first_start(struct master *m)
 {
     if (m->serving) {
         upgrade_heir_take_over(m);
+        if (!secret_is_locked())
+            log_info("keys may be swapped out: their memory cannot be locked; raise the limit (LimitMEMLOCK= "
+                     "of the "
+                     "unit, ulimit -l)");
         announce_start(m->serving, m->options->version, m->options->conf_file);
         log_end_echo();
         daemon_ready(&m->parent);
@@ -289,6 +295,15 @@ static int open_house(struct master *m, const struct conf *conf, struct buf *rea
     return m->control ? 0 : -1;
 }
 
+/* Before the first child: each inherits it. */
+static void enter_sandbox(const struct conf *conf)
+{
+    struct buf reason = {0};
+    if (conf->sandbox && sandbox_prepare(&reason) == 0 && sandbox_enter_master(&reason) < 0)
+        log_warning("the master is not in a sandbox: %s", reason.failed ? "out of memory" : reason.data);
+    buf_fini(&reason);
+}
+
 /* Binds, prepares the database, opens the log, forks. */
 static int begin(struct master *m, struct conf **conf, struct buf *reason)
 {
@@ -310,6 +325,7 @@ static int begin(struct master *m, struct conf **conf, struct buf *reason)
         return -1;
     if (!m->parent.detached && strcmp(g->conf->log.target, "stderr") != 0)
         leave_terminal(m);
+    enter_sandbox(g->conf);
     log_set_dropped_counter(&m->context.shared->log_dropped);
     generation_start(g, &m->context, clock_mono_ms());
     return 0;
@@ -352,6 +368,7 @@ int master_run(const struct master_options *options, struct conf **conf)
     };
     title_set("clavigerd: master");
     log_set_process("master");
+    upgrade_remember_keys();
     signals_init(&sleep_mask);
     if (open_house(&m, *conf, &reason) == 0 && begin(&m, conf, &reason) == 0) {
         while (!ended(&m))

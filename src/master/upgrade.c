@@ -75,8 +75,8 @@ static void say_failed(struct master *m, const char *why)
 
 /* ---- the start */
 
-/* The built-in variables too that were not asked for: the one that counts less is a key all the same. */
-static void remember_keys(void)
+/* The one that counts less is a key all the same. */
+void upgrade_remember_keys(void)
 {
     static const enum provider_type TYPES[] = {PROVIDER_ANTHROPIC, PROVIDER_OPENAI, PROVIDER_COPILOT};
     for (size_t i = 0; i < sizeof(TYPES) / sizeof(TYPES[0]); i++) {
@@ -180,7 +180,6 @@ static int start(struct master *m)
     char **env = NULL;
     int ends[2] = {-1, -1};
     pid_t pid = -1;
-    remember_keys();
     describe(m, &h);
     int handover = make_handover(&h);
     if (handover < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)

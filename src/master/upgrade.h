@@ -18,6 +18,10 @@
  * be asked before the directory is changed. NULL when it cannot be known; the caller frees. */
 char *upgrade_own_path(void);
 
+/* Takes the variables that may hold keys out of the environment, also those that the configuration does not
+ * ask for. */
+void upgrade_remember_keys(void);
+
 /* SIGUSR2: remembers the wish, or says in the log why it is ignored. */
 void upgrade_wish(struct master *master);
 

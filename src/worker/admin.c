@@ -11,6 +11,7 @@
 #include "io/store.h"
 #include "worker/admin_pages.h"
 #include "worker/child_signals.h"
+#include "worker/confine.h"
 #include "worker/loop.h"
 
 #include <errno.h>
@@ -232,6 +233,7 @@ int admin_main(const struct heritage *heritage)
         free_parts(&admin);
         return 1;
     }
+    confine(heritage->conf);
     log_end_echo();
     loop_run(admin.loop);
     free_parts(&admin);

@@ -24,6 +24,13 @@
 #define POOL_EXTRA_BYTES                                                                                     \
     (8 * 1024) /* beside a request's head: its fields' table, and a usual answer's head */
 
+/* The library refuses most of what we refuse from 1.0 on; before that listener_head.c looks for it. */
+#if MHD_VERSION >= 0x00097701
+#define STRICTNESS MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1
+#else
+#define STRICTNESS MHD_OPTION_STRICT_FOR_CLIENT, 0
+#endif
+
 /* ---- heads that are awaited */
 
 void connection_await_head(struct connection *connection)
@@ -131,6 +138,7 @@ static void on_closed(struct listener *listener, struct connection *connection)
         connection->next->prev = connection->prev;
     listener->connection_count--;
     count_connections(listener);
+    connection_leave_peer(connection);
     if (connection->linger_fd >= 0)
         linger_begin(listener->lingers, connection->linger_fd);
     free(connection);
@@ -158,8 +166,11 @@ static void set_accepting(struct listener *listener, bool on)
         if (!on)
             loop_watch_remove(listener->loop, &listen->watch);
         else if (loop_watch_add(listener->loop, &listen->watch, listener->options.fds[i],
-                                EPOLLIN | EPOLLEXCLUSIVE) != 0)
+                                EPOLLIN | EPOLLEXCLUSIVE) != 0) {
+            (void)loop_timer_set(listener->loop, &listener->accept_timer,
+                                 loop_now(listener->loop) + ACCEPT_RETRY_MS);
             continue;
+        }
         listen->watching = on;
     }
 }
@@ -208,7 +219,13 @@ static void add_connection(struct listener *listener, int fd, const struct socka
     connection->linger_fd = -1;
     connection->watch.fn = on_connection_event;
     describe_peer(connection, addr);
+    if (!connection_enter_peer(connection, addr)) {
+        connection_refuse(connection);
+        free(connection);
+        return;
+    }
     if (loop_watch_add(listener->loop, &connection->watch, fd, EPOLLIN | EPOLLRDHUP | EPOLLET) != 0) {
+        connection_leave_peer(connection);
         (void)close(fd);
         free(connection);
         return;
@@ -219,6 +236,7 @@ static void add_connection(struct listener *listener, int fd, const struct socka
             MHD_YES &&
         listener->accepting != NULL) {
         loop_watch_forget(listener->loop, &connection->watch);
+        connection_leave_peer(connection);
         free(connection);
     }
     listener->accepting = NULL;
@@ -381,7 +399,7 @@ static struct MHD_Daemon *start_daemon(struct listener *listener)
                             log_library, NULL, MHD_OPTION_URI_LOG_CALLBACK, exchange_on_target, listener,
                             MHD_OPTION_NOTIFY_COMPLETED, exchange_on_completed, listener,
                             MHD_OPTION_NOTIFY_CONNECTION, on_notify, listener, MHD_OPTION_UNESCAPE_CALLBACK,
-                            leave_escaped, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_CONNECTION_LIMIT,
+                            leave_escaped, NULL, STRICTNESS, MHD_OPTION_CONNECTION_LIMIT,
                             (unsigned)conf->limits.connections + 1, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
                             listener_pool_bytes(listener), MHD_OPTION_CONNECTION_TIMEOUT,
                             (unsigned)((conf->limits.client_timeout_ms + 999) / 1000), MHD_OPTION_END);
@@ -411,8 +429,11 @@ struct listener *listener_new(const struct listener_options *options)
     listener->look_timer.fn = on_look;
     listener->daemon_watch.fd = -1;
     listener->lingers = lingers_new(options->loop);
+    if (options->conf->limits.connections_per_peer > 0)
+        listener->peers = peers_new(options->conf->limits.connections_per_peer);
     listener->listens = calloc(listener->listen_count + 1, sizeof *listener->listens);
     if (listener->lingers == NULL || listener->listens == NULL ||
+        (options->conf->limits.connections_per_peer > 0 && listener->peers == NULL) ||
         (listener->daemon = start_daemon(listener)) == NULL || watch_daemon(listener) != 0 ||
         loop_timer_set(listener->loop, &listener->tick, loop_now(listener->loop) + TICK_MS) != 0) {
         log_error("the HTTP server library could not be started: %s", strerror(errno));
@@ -452,6 +473,7 @@ void listener_free(struct listener **listener)
     }
     loop_timer_cancel(l->loop, &l->head_timer);
     lingers_free(&l->lingers);
+    peers_free(&l->peers);
     free(l->listens);
     free(l);
     *listener = NULL;

@@ -273,8 +273,10 @@ static const char *judge_head(struct exchange *exchange, struct relay_request *r
         *code = REPLY_NOT_SUPPORTED;
         return reason;
     }
+    if (!route_target_is_safe(request->target, &reason))
+        return reason;
     exchange->close = false;
-    return route_target_is_safe(request->target, &reason) ? NULL : reason;
+    return NULL;
 }
 
 static enum MHD_Result begin(struct exchange *exchange, const char *method, const char *version)
@@ -312,6 +314,8 @@ static enum MHD_Result begin(struct exchange *exchange, const char *method, cons
     bool body_comes = request.framing.chunked || request.framing.content_length > 0;
     if (relay_answered(exchange->relay) && (body_comes || exchange->close))
         return queue_early(exchange);
+    if (body_comes)
+        exchange_pace_begin(exchange);
     return MHD_YES;
 }
 
@@ -324,7 +328,9 @@ static enum MHD_Result take_body(struct exchange *exchange, const char *data, si
         *len = 0;
         return exchange->discarded <= LINGER_BYTES ? MHD_YES : MHD_NO;
     }
-    *len -= relay_body(exchange->relay, data, *len);
+    size_t taken = relay_body(exchange->relay, data, *len);
+    *len -= taken;
+    exchange_pace_count(exchange, taken, *len > 0);
     if (relay_answered(exchange->relay)) /* refused by its length, for one */
         exchange_raw_begin(exchange);
     if (*len > 0)
@@ -349,6 +355,7 @@ enum MHD_Result exchange_on_request(void *cls, struct MHD_Connection *mhd, const
     if (!exchange->ended) {
         exchange->ended = true;
         loop_timer_cancel(exchange->connection->listener->loop, &exchange->discard_timer);
+        exchange_pace_end(exchange);
         relay_body_end(exchange->relay);
     }
     if (exchange->connection->left || exchange->raw.finished)
@@ -374,6 +381,7 @@ void exchange_on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls
     connection->listener->progress = true;
     end_open_wait(exchange);
     loop_timer_cancel(connection->listener->loop, &exchange->discard_timer);
+    exchange_pace_end(exchange);
     bool complete = (code == MHD_REQUEST_TERMINATED_COMPLETED_OK && exchange->queued) ||
                     (exchange->raw.finished && !exchange->raw.broken);
     exchange_raw_fini(exchange);

@@ -7,6 +7,7 @@
 
 #include "worker/linger.h"
 #include "worker/listener.h"
+#include "worker/peers.h"
 
 #include <microhttpd.h>
 #include <netinet/in.h>
@@ -26,15 +27,24 @@ struct connection {
     int fd;
     char peer[INET6_ADDRSTRLEN]; /* "" for a unix socket */
     struct exchange *exchange;   /* the request under way, NULL while idle */
+    struct peer *counted;        /* its address, for connections_per_peer; NULL = not counted */
     bool served;                 /* had a request before */
     bool left;                   /* the client closed, at least its sending side */
     int linger_fd;               /* -1 = none */
 };
 
+/* How fast a body comes. */
+struct exchange_pace {
+    struct loop_timer timer; /* the end of a window */
+    int64_t bytes;           /* in it */
+    bool held;               /* the client was held back in it */
+};
+
 /* An answer that is written past the library, because the request is still being read. */
 struct exchange_raw {
-    struct loop_watch watch; /* the client takes more */
-    struct buf out;          /* what waits for it */
+    struct loop_watch watch;   /* the client takes more */
+    struct loop_timer stalled; /* it takes nothing */
+    struct buf out;            /* what waits for it */
     size_t at;
     bool begun;
     bool watching;
@@ -67,6 +77,7 @@ struct exchange {
     int64_t open_wait_since_ms; /* (then) */
     bool queued;                /* the library has the answer */
     struct exchange_raw raw;
+    struct exchange_pace pace;
 };
 
 struct listen_watch {
@@ -87,6 +98,8 @@ struct listener {
     struct listen_watch *listens;
     size_t listen_count;
     struct lingers *lingers;
+    struct peers *peers; /* NULL = no limit */
+    int64_t refusal_said_ms;
     struct connection *connections;
     size_t connection_count;
     struct connection *head_first;
@@ -157,5 +170,20 @@ void exchange_raw_begin(struct exchange *exchange);
 void exchange_raw_pump(struct exchange *exchange);
 
 void exchange_raw_fini(struct exchange *exchange);
+
+/* ---- listener_limits.c */
+
+/* Counts a connection of that address. false = it has too many: connection_refuse(). */
+bool connection_enter_peer(struct connection *connection, const struct sockaddr_storage *addr);
+void connection_leave_peer(struct connection *connection);
+
+/* Says why on a connection that the library does not have, and takes care of its descriptor. */
+void connection_refuse(const struct connection *connection);
+
+/* The body begins to be awaited; so many bytes of it came, and whether the client is held back now; it is
+ * over. */
+void exchange_pace_begin(struct exchange *exchange);
+void exchange_pace_count(struct exchange *exchange, size_t len, bool held);
+void exchange_pace_end(struct exchange *exchange);
 
 #endif

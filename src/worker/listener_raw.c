@@ -22,6 +22,7 @@ static void stop_writing(struct exchange *exchange)
 {
     struct loop *loop = loop_of(exchange);
     exchange->raw.finished = true;
+    loop_timer_cancel(loop, &exchange->raw.stalled);
     if (exchange->raw.watching)
         loop_watch_remove(loop, &exchange->raw.watch);
     exchange->raw.watching = false;
@@ -73,6 +74,19 @@ static void fetch(struct exchange *exchange)
     }
 }
 
+/* Nothing of it was taken for client_timeout. */
+static void on_stalled(struct loop_timer *timer)
+{
+    break_off(LOOP_OWNER(timer, struct exchange, raw.stalled));
+}
+
+static void await_reader(struct exchange *exchange)
+{
+    struct loop *loop = loop_of(exchange);
+    int64_t timeout_ms = exchange->connection->listener->options.conf->limits.client_timeout_ms;
+    (void)loop_timer_set(loop, &exchange->raw.stalled, loop_now(loop) + timeout_ms);
+}
+
 /* Sends what waits. Returns false when the client takes no more now, or is gone. */
 static bool send_out(struct exchange *exchange)
 {
@@ -82,6 +96,8 @@ static bool send_out(struct exchange *exchange)
                             MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent >= 0) {
             raw->at += (size_t)sent;
+            if (raw->stalled.index != 0)
+                await_reader(exchange);
             continue;
         }
         if (errno == EINTR)
@@ -106,7 +122,11 @@ void exchange_raw_pump(struct exchange *exchange)
         }
         bool idle = raw->out.len == raw->at;
         if (!send_out(exchange)) {
-            if (!raw->finished && !raw->watching)
+            if (raw->finished)
+                return;
+            if (raw->stalled.index == 0)
+                await_reader(exchange);
+            if (!raw->watching)
                 raw->watching = loop_watch_add(loop_of(exchange), &raw->watch,
                                                exchange->connection->linger_fd, EPOLLOUT) == 0;
             return;
@@ -119,6 +139,7 @@ void exchange_raw_pump(struct exchange *exchange)
             if (raw->watching) /* nothing to send: the relay tells when there is */
                 loop_watch_remove(loop_of(exchange), &raw->watch);
             raw->watching = false;
+            loop_timer_cancel(loop_of(exchange), &raw->stalled);
             return;
         }
     }
@@ -155,10 +176,14 @@ void exchange_raw_begin(struct exchange *exchange)
     exchange->raw.begun = true;
     exchange->raw.watch.fn = on_writable;
     exchange->raw.watch.fd = -1;
+    exchange->raw.stalled.fn = on_stalled;
     if (!connection_keep_open(exchange->connection)) {
         break_off(exchange);
         return;
     }
+    /* The library's clock sees only the request. From here on those of the answer run: idle_timeout upstream,
+     * `stalled` while it waits for the client, the discard timer behind it. */
+    (void)MHD_set_connection_option(exchange->mhd, MHD_CONNECTION_OPTION_TIMEOUT, 0U);
     write_head(exchange, &answer);
     exchange->raw.ended = exchange->head;
     exchange_raw_pump(exchange);
@@ -166,6 +191,7 @@ void exchange_raw_begin(struct exchange *exchange)
 
 void exchange_raw_fini(struct exchange *exchange)
 {
+    loop_timer_cancel(loop_of(exchange), &exchange->raw.stalled);
     if (exchange->raw.watching)
         loop_watch_remove(loop_of(exchange), &exchange->raw.watch);
     buf_fini(&exchange->raw.out);

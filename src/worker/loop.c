@@ -77,8 +77,10 @@ int loop_watch_change(struct loop *loop, struct loop_watch *watch, uint32_t even
     struct epoll_event event = {.events = events, .data.ptr = watch};
     if (watch->events == events)
         return 0;
+    if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, watch->fd, &event) != 0)
+        return -1;
     watch->events = events;
-    return epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, watch->fd, &event);
+    return 0;
 }
 
 void loop_watch_forget(struct loop *loop, struct loop_watch *watch)

@@ -417,6 +417,17 @@ static void refuse_length(struct relay *relay)
                  relay->relays->env.conf->limits.request_body);
 }
 
+void relay_give_up(struct relay *relay, enum reply_code code, const char *message)
+{
+    if (relay->answered)
+        return;
+    relay->relays->env.abort(&relay->attempt);
+    relay_reply(relay, code, 0, message);
+    relay->in_call = true;
+    drive(relay);
+    relay->in_call = false;
+}
+
 static size_t body_to_spool(struct relay *relay, const char *data, size_t len)
 {
     if (spool_append(&relay->spool, data, len) != 0)

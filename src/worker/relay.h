@@ -108,6 +108,10 @@ struct relay *relay_new(struct relays *relays, const struct relay_request *reque
 struct relay *relay_refuse(struct relays *relays, const struct relay_request *request, enum reply_code code,
                            const char *message, const struct relay_client *ops, void *client);
 
+/* Refuses a request whose body does not come as it should. What was begun upstream is broken off. Without
+ * effect once the answer is decided. */
+void relay_give_up(struct relay *relay, enum reply_code code, const char *message);
+
 /* Whether the answer is decided: relay_answer() has it. */
 bool relay_answered(const struct relay *relay);
 

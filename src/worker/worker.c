@@ -10,6 +10,7 @@
 #include "io/access.h"
 #include "io/store.h"
 #include "worker/child_signals.h"
+#include "worker/confine.h"
 #include "worker/counts.h"
 #include "worker/listener.h"
 #include "worker/loop.h"
@@ -259,6 +260,7 @@ int worker_main(const struct heritage *heritage)
         free_parts(&worker);
         return 1;
     }
+    confine(heritage->conf);
     log_end_echo();
     atomic_store(&worker.slot->phase, WORKER_READY);
     loop_run(worker.loop);

@@ -36,7 +36,8 @@ enum fake_framing {
 
 enum fake_cut { FAKE_WHOLE, FAKE_CUT_FIN, FAKE_CUT_RST, FAKE_CUT_STALL /* says nothing more */ };
 
-/* When the request's body is read. */
+/* When the request's body is read. One that is never read keeps the connection open, at most half-closed,
+ * until the peer leaves. */
 enum fake_reading { FAKE_READ_FIRST, FAKE_READ_AFTER, FAKE_READ_NEVER };
 
 /* A zeroed struct is a 200 with an empty body. Strings are borrowed until fake_stop(). */

@@ -343,7 +343,9 @@ static enum outcome serve_one(struct fake_conn *conn)
     buf_fini(&made);
     if (outcome == GO_ON && a.reading == FAKE_READ_AFTER && read_body(conn, entry) != 0)
         outcome = END_CONNECTION;
-    if (a.reading == FAKE_READ_NEVER) {
+    if (a.reading == FAKE_READ_NEVER && a.cut != FAKE_CUT_RST) {
+        if (outcome == END_CONNECTION) /* close() would reset it: not all was read */
+            shutdown(conn->fd, SHUT_WR);
         pause_for(conn, entry, -1);
         outcome = END_CONNECTION;
     }

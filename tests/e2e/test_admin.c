@@ -227,6 +227,35 @@ START_TEST(request_log_fields)
 }
 END_TEST
 
+/* What the daemon does not send does not count: the body that a HEAD's answer would have had. */
+START_TEST(request_log_of_a_head)
+{
+    static const char *const methods[] = {"HEAD", "GET"};
+    struct http_request request = {.method = methods[_i], .target = "/nowhere/logged"};
+    struct http_response r;
+    struct bench b;
+    char *line;
+    json_t *row;
+
+    bench_prepare(&b, &SUITE_APIS[0], KEY0, NULL);
+    daemon_text(&b.daemon.log_options, "format = json");
+    daemon_start(&b.daemon);
+    http_fetch(b.daemon.port, &request, &r);
+    ck_assert_int_eq(r.status, 404);
+    ck_assert_str_ne(http_get(&r, "Content-Length"), "0");
+    ck_assert(daemon_wait_log(&b.daemon, request.target, 5000));
+    line = log_line(&b.daemon, request.target);
+    row = json_loads(line, 0, NULL);
+    ck_assert_msg(row != NULL, "no JSON: %s", line);
+    ck_assert_int_eq(number_of(row, "bytes_out"), (long long)r.body.len);
+    ck_assert_int_eq(r.body.len > 0, _i == 1);
+    json_decref(row);
+    free(line);
+    http_response_fini(&r);
+    bench_close(&b);
+}
+END_TEST
+
 /* The provider's own id reaches the client and the log; after a failover it is that of the last answer. */
 START_TEST(upstream_id)
 {
@@ -467,6 +496,7 @@ int main(void)
     tcase_add_test(tc, not_ready_while_stopping);
     tcase_add_loop_test(tc, keys_page, 0, SUITE_API_COUNT);
     tcase_add_loop_test(tc, request_log_fields, 0, 4);
+    tcase_add_loop_test(tc, request_log_of_a_head, 0, 2);
     tcase_add_test(tc, upstream_id);
     tcase_add_test(tc, status_page);
     tcase_add_loop_test(tc, status_page_changes, 0, (int)(sizeof(changes) / sizeof(changes[0])));

@@ -42,6 +42,9 @@ START_TEST(an_upstreams_answer)
         {.status = 413, .body = large, .body_len = LARGE},
         {.status = 400, .body = large, .body_len = LARGE, .framing = FAKE_CHUNKED},
         {.status = 429, .framing = FAKE_CHUNKED, .events = 5, .interval_ms = 20},
+        {.status = 200, .body = "done already"},
+        {.status = 200, .body = large, .body_len = LARGE, .framing = FAKE_CHUNKED},
+        {.status = 200, .framing = FAKE_CHUNKED, .events = 5, .interval_ms = 20},
     };
     answers[_i].reading = FAKE_READ_NEVER;
     bench_open(&b, &SUITE_APIS[0], KEY0, NULL);
@@ -54,11 +57,40 @@ START_TEST(an_upstreams_answer)
     else if (answers[_i].events > 0)
         ck_assert_ptr_nonnull(strstr(http_body(&r), "\"n\":4,"));
     else
-        ck_assert_str_eq(http_body(&r), "bad key");
+        ck_assert_str_eq(http_body(&r), answers[_i].body);
     http_response_fini(&r);
     expect_requests(&b, 1);
     daemon_expect_states(&b.daemon, b.api->name, "valid");
     free(large);
+    bench_close(&b);
+}
+END_TEST
+
+/* The upstream breaks its early answer off, whatever its status and framing, and the client pauses: it sees
+ * at once that the answer is cut. */
+START_TEST(an_upstreams_cut_answer)
+{
+    static const int statuses[] = {200, 302, 429, 500};
+    static const enum fake_cut cuts[] = {FAKE_CUT_FIN, FAKE_CUT_RST};
+    struct fake_answer answer = {.status = statuses[_i % 4],
+                                 .body = "an answer that is cut",
+                                 .framing = _i / 8 % 2 == 0 ? FAKE_LENGTH : FAKE_CHUNKED,
+                                 .cut = cuts[_i / 4 % 2],
+                                 .cut_after = 9,
+                                 .reading = FAKE_READ_NEVER};
+    char begin[1000] = {0};
+    struct http_response r;
+    struct bench b;
+
+    bench_open(&b, &SUITE_APIS[0], KEY0, NULL);
+    fake_on_any(b.fake, &answer);
+    expect_prompt(&b, _i / 16 == 0 ? "Content-Length: 100000" : "Transfer-Encoding: chunked",
+                  _i / 16 == 0 ? begin : CHUNK_HEAD "begin",
+                  _i / 16 == 0 ? sizeof(begin) : strlen(CHUNK_HEAD) + 5, true, &r);
+    ck_assert(r.status == answer.status || r.status == 502); /* nothing of it had gone out */
+    ck_assert(!r.clean || r.status == 502);
+    http_response_fini(&r);
+    expect_requests(&b, 1);
     bench_close(&b);
 }
 END_TEST
@@ -112,7 +144,8 @@ int main(void)
     Suite *s = suite_create("early");
     TCase *tc = suite_case(s, "early", 60);
 
-    tcase_add_loop_test(tc, an_upstreams_answer, 0, 4);
+    tcase_add_loop_test(tc, an_upstreams_answer, 0, 7);
+    tcase_add_loop_test(tc, an_upstreams_cut_answer, 0, 32);
     tcase_add_loop_test(tc, a_body_that_grew_too_large, 0, 2);
     tcase_add_test(tc, a_silent_connection_and_a_stop);
     return suite_run(s);

@@ -12,7 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define WORKERS 4
+#define WORKERS  4
+#define GRACE_US 950000 /* a second; the loop's clock may be a little late */
 
 static void open_four(struct bench *b, const struct suite_api *api, const char *keys, const char *more)
 {
@@ -259,6 +260,71 @@ START_TEST(reload_lets_requests_finish)
 }
 END_TEST
 
+/* Until the new generation serves and the old one drains. */
+static void begin_reload(struct bench *b)
+{
+    ck_assert_int_eq(kill(b->daemon.pid, SIGHUP), 0);
+    ck_assert(daemon_wait_log(&b->daemon, "generation 1 drains", DAEMON_READY_MS));
+}
+
+/* A stream that began before a reload was not told that its connection ends with it: it ends all the same. */
+START_TEST(reload_ends_a_streams_connection)
+{
+    static const struct fake_answer events = {.framing = FAKE_CHUNKED, .events = 40, .interval_ms = 50};
+    struct http_request request = {.target = SUITE_APIS[0].target, .body = "{}"};
+    struct http_client client;
+    struct http_response r;
+    struct bench b;
+
+    bench_open(&b, &SUITE_APIS[0], KEY0, NULL);
+    fake_on_any(b.fake, &events);
+    http_connect(&client, b.daemon.port);
+    http_write_request(&client, &request);
+    ck_assert(http_read_head(&client, &r, 10000));
+    begin_reload(&b);
+    http_read_body(&client, &r, SIZE_MAX, 20000);
+    ck_assert(r.clean);
+    http_response_fini(&r);
+    ck_assert(http_wait_end(&client, 10000)); /* client_timeout is 75 s */
+    http_close(&client);
+    bench_close(&b);
+}
+END_TEST
+
+/* An idle connection lives on for a second behind a reload, in which its client can still use it. */
+START_TEST(reload_leaves_idle_connections_a_while)
+{
+    struct http_request request = {.target = SUITE_APIS[0].target, .body = "{}"};
+    struct http_client idle;
+    struct http_client used;
+    struct http_response r;
+    struct bench b;
+    int64_t begin;
+
+    bench_open(&b, &SUITE_APIS[0], KEY0, NULL);
+    for (int i = 0; i < 2; i++) {
+        http_connect(i == 0 ? &idle : &used, b.daemon.port);
+        http_write_request(i == 0 ? &idle : &used, &request);
+        http_read(i == 0 ? &idle : &used, &r);
+        expect_answer(&r, 200, "ok");
+        http_response_fini(&r);
+    }
+    begin = util_now_us();
+    begin_reload(&b);
+    http_write_request(&used, &request);
+    http_read(&used, &r);
+    if (util_now_us() - begin < GRACE_US)
+        expect_answer(&r, 200, "ok");
+    http_response_fini(&r);
+    ck_assert(http_wait_end(&used, 10000));
+    ck_assert(http_wait_end(&idle, 10000));
+    ck_assert_int_ge(util_now_us() - begin, GRACE_US);
+    http_close(&idle);
+    http_close(&used);
+    bench_close(&b);
+}
+END_TEST
+
 /* No request is lost while the configuration is loaded again and again. */
 START_TEST(reload_under_load)
 {
@@ -443,6 +509,8 @@ int main(void)
     tcase_add_test(tc, a_killed_admin_process_is_replaced);
     tcase_add_loop_test(tc, reload_is_all_or_nothing, 0, SUITE_API_COUNT);
     tcase_add_loop_test(tc, reload_lets_requests_finish, 0, SUITE_API_COUNT);
+    tcase_add_test(tc, reload_ends_a_streams_connection);
+    tcase_add_test(tc, reload_leaves_idle_connections_a_while);
     tcase_add_test(tc, reload_under_load);
     tcase_add_loop_test(tc, term_lets_requests_finish, 0, 4);
     tcase_add_test(tc, term_with_idle_connections);

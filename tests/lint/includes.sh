@@ -38,6 +38,7 @@ BEGIN {
     owner["curl/"] = "^src/worker/upstream[a-z0-9_]*[.][ch]$"
     owner["sqlite3.h"] = "^src/io/(store[a-z0-9_]*|housekeeper)[.][ch]$"
     owner["confuse.h"] = "^src/io/conf[a-z0-9_]*[.][ch]$"
+    owner["seccomp.h"] = "^src/io/sandbox[.]c$"
     owner["jansson.h"] = "^src/(clavigerctl[a-z0-9_]*|io/dump_json)[.][ch]$"
     owner["openssl/"] = "^src/base/digest[.]c$"
 

@@ -4,7 +4,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 
 status=0
-for file in $(find src tests/unit tests/e2e tests/bench -name '*.[ch]' | sort); do
+for file in $(find src tests/unit tests/e2e tests/fuzz -name '*.[ch]' | sort); do
     case $file in
         # A test program's one source is implied by its name.
         tests/*/test_*.c) name=${file%.c} ;;

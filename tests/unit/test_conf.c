@@ -85,6 +85,7 @@ static const char example[] =
     "'it\\'s#1' }\n"
     "log    { target = \"syslog\" format = json level = debug access = false }\n"
     "limits { request_body = 64M buffer_memory = 0 header_size = 8K connections = 77\n"
+    "connections_per_peer = 7 body_rate = 2K body_window = 1500ms\n"
     "         head_timeout = 1s client_timeout = 2m shutdown_timeout = 0 }\n"
     "tls    { certificate = \"\" key = \"\" client_ca = \"\" }\n"
     "dump   { dir = \"/tmp\" file_size = 3K dir_size = 5M }\n"
@@ -128,6 +129,9 @@ static void check_example_main(const struct conf *c)
     ck_assert_int_eq(c->limits.buffer_memory, 0);
     ck_assert_int_eq(c->limits.header_size, 8192);
     ck_assert_int_eq(c->limits.connections, 77);
+    ck_assert_int_eq(c->limits.connections_per_peer, 7);
+    ck_assert_int_eq(c->limits.body_rate, 2048);
+    ck_assert_int_eq(c->limits.body_window_ms, 1500);
     ck_assert_int_eq(c->limits.head_timeout_ms, 1000);
     ck_assert_int_eq(c->limits.client_timeout_ms, 120000);
     ck_assert_int_eq(c->limits.shutdown_timeout_ms, 0);
@@ -212,6 +216,9 @@ START_TEST(test_defaults)
     ck_assert_int_eq(c->limits.buffer_memory, 256 << 10);
     ck_assert_int_eq(c->limits.header_size, 16 << 10);
     ck_assert_int_eq(c->limits.connections, 10000);
+    ck_assert_int_eq(c->limits.connections_per_peer, 0);
+    ck_assert_int_eq(c->limits.body_rate, 100);
+    ck_assert_int_eq(c->limits.body_window_ms, 30000);
     ck_assert_int_eq(c->limits.head_timeout_ms, 10000);
     ck_assert_int_eq(c->limits.client_timeout_ms, 75000);
     ck_assert_int_eq(c->limits.shutdown_timeout_ms, 30000);

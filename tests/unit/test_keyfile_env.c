@@ -34,6 +34,20 @@ START_TEST(test_remembers_what_was_asked_for)
 }
 END_TEST
 
+/* Nothing of it is left where libraries and children look. */
+START_TEST(test_leaves_the_environment)
+{
+    const char *before = getenv("KEYS_A");
+
+    ck_assert_str_eq(keyfile_env_get("KEYS_A"), "one,two");
+    ck_assert_ptr_null(getenv("KEYS_A"));
+    ck_assert_str_eq(getenv("OTHER"), "no key");
+    for (size_t i = 0; i < strlen("one,two"); i++)
+        ck_assert_int_eq(before[i], '\0');
+    ck_assert_str_eq(keyfile_env_get("KEYS_A"), "one,two");
+}
+END_TEST
+
 START_TEST(test_round_trip)
 {
     static const char want[] = "KEYS_A\0one,two\0KEYS_B\0three";
@@ -106,6 +120,7 @@ int main(void)
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, test_remembers_what_was_asked_for);
+    tcase_add_test(tcase, test_leaves_the_environment);
     tcase_add_test(tcase, test_round_trip);
     tcase_add_test(tcase, test_nothing);
     tcase_add_loop_test(tcase, test_malformed, 0, (int)(sizeof(bad) / sizeof(bad[0])));

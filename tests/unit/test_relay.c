@@ -1,126 +1,9 @@
 /* test_relay: a request's steps, with a client, an upstream, a store and a clock that the test plays. */
-#include "worker/relay.h"
+#include "unit/relay_world.h"
 
 #include <check.h>
-#include <stdlib.h>
-#include <string.h>
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
-
-/* ---- the outside, as the test plays it */
-
-static struct {
-    struct conf conf;
-    struct provider provider;
-    struct key keys[3];
-    struct pool pool;
-    struct relays *relays;
-    struct arena arena;
-    struct store_clock now;
-    /* upstream */
-    int starts;
-    struct upstream_request request; /* the newest; its strings live as long as the relay */
-    struct upstream_events events;
-    void *arg;
-    bool running;
-    int resumes;
-    int aborts;
-    int discards;
-    bool refuse_start;
-    /* store */
-    int refreshes;
-    int marks;
-    int64_t cooldown_ms;
-    /* client */
-    int answers;
-    int readables;
-    int writables;
-    /* log */
-    int logged;
-    int logged_status;
-    unsigned logged_attempts;
-    char logged_key[KEY_HINT_SIZE];
-    char logged_error[32];
-    uint64_t logged_in;
-    uint64_t logged_out;
-} world;
-
-static struct attempt *start(void *upstream, const struct upstream_request *request,
-                             const struct upstream_events *events, void *arg)
-{
-    (void)upstream;
-    if (world.refuse_start)
-        return NULL;
-    world.starts++;
-    world.request = *request;
-    world.events = *events;
-    world.arg = arg;
-    world.running = true;
-    return (struct attempt *)(void *)&world; /* only its address counts */
-}
-
-static void resume(struct attempt *attempt)
-{
-    (void)attempt;
-    world.resumes++;
-}
-
-static void abort_attempt(struct attempt **attempt)
-{
-    if (*attempt == NULL)
-        return;
-    world.aborts++;
-    world.running = false;
-    *attempt = NULL;
-}
-
-static void discard(struct attempt **attempt, struct dump_attempt **dump)
-{
-    dump_end(dump, NULL);
-    if (*attempt == NULL)
-        return;
-    world.discards++;
-    world.running = false;
-    *attempt = NULL;
-}
-
-static void refresh(void *store, const struct store_clock *now)
-{
-    (void)store, (void)now;
-    world.refreshes++;
-}
-
-static bool mark(void *store, size_t provider, size_t index, bool permanent, int64_t cooldown_ms, int status,
-                 const struct store_clock *now)
-{
-    const struct mark what = {.permanent = permanent,
-                              .until_ms = now->mono_ms + cooldown_ms,
-                              .status = status};
-    (void)store;
-    ck_assert_uint_eq(provider, 0);
-    world.marks++;
-    world.cooldown_ms = cooldown_ms;
-    return key_mark(&world.pool.states[index], &what);
-}
-
-static void tell_time(void *arg, struct store_clock *now)
-{
-    (void)arg;
-    *now = world.now;
-}
-
-static void take_log(void *arg, const struct access_record *record)
-{
-    (void)arg;
-    world.logged++;
-    world.logged_status = record->status;
-    world.logged_attempts = record->attempts;
-    snprintf(world.logged_key, sizeof world.logged_key, "%s", record->key != NULL ? record->key : "-");
-    snprintf(world.logged_error, sizeof world.logged_error, "%s",
-             record->error != NULL ? record->error : "-");
-    world.logged_in = record->bytes_in;
-    world.logged_out = record->bytes_out;
-}
 
 static void on_answer(void *client)
 {
@@ -141,65 +24,6 @@ static void on_writable(void *client)
 }
 
 static const struct relay_client client_ops = {on_answer, on_readable, on_writable};
-
-static void setup(void)
-{
-    static const char *const secrets[] = {"sk-key-number-zero-0000", "sk-key-number-one-1111",
-                                          "sk-key-number-two-2222"};
-    memset(&world, 0, sizeof world);
-    for (int i = 0; i < 3; i++) {
-        world.keys[i].secret = secret_new(secrets[i], strlen(secrets[i]));
-        key_hint(secrets[i], strlen(secrets[i]), world.keys[i].hint);
-    }
-    world.provider = (struct provider){
-        .name = (char *)(uintptr_t) "openai",
-        .type = PROVIDER_OPENAI,
-        .route = (char *)(uintptr_t) "/openai",
-        .auth_header = (char *)(uintptr_t) "Authorization",
-        .auth_prefix = (char *)(uintptr_t) "Bearer ",
-        .error_shape = ERROR_SHAPE_OPENAI,
-        .keys = world.keys,
-        .key_count = 3,
-        .byok = true,
-        .on_401 = KEY_ACTION_PERMANENT,
-        .on_403 = KEY_ACTION_PERMANENT,
-        .default_cooldown_ms = 60000,
-        .max_cooldown_ms = 3600000,
-    };
-    ck_assert_int_eq(base_url_parse("http://127.0.0.1:1/base", &world.provider.base_url), 0);
-    world.conf.providers = (struct provider_list){&world.provider, 1};
-    world.conf.user_agent = (char *)(uintptr_t) "aibridge";
-    world.conf.limits.request_body = 1000000;
-    world.conf.limits.buffer_memory = 262144;
-    world.now = (struct store_clock){.mono_ms = 1000000, .real_ms = 1700000000000};
-    ck_assert_int_eq(pool_init(&world.pool, "openai", world.keys, 3), 0);
-    const struct relay_env env = {
-        .conf = &world.conf,
-        .pools = &world.pool,
-        .start = start,
-        .resume = resume,
-        .abort = abort_attempt,
-        .discard = discard,
-        .refresh = refresh,
-        .mark = mark,
-        .clock = tell_time,
-        .log = take_log,
-    };
-    world.relays = relays_new(&env);
-    ck_assert_ptr_nonnull(world.relays);
-}
-
-static void teardown(void)
-{
-    ck_assert_uint_eq(relays_count(world.relays), 0);
-    ck_assert(!world.running);
-    relays_free(&world.relays);
-    arena_fini(&world.arena);
-    pool_fini(&world.pool);
-    base_url_fini(&world.provider.base_url);
-    for (int i = 0; i < 3; i++)
-        secret_free(&world.keys[i].secret);
-}
 
 /* ---- short words for what the tests do */
 
@@ -229,15 +53,6 @@ static struct relay *begin(const char *method, const char *target, int64_t lengt
     return relay;
 }
 
-/* The walk begins in the turn. */
-static void end_body(struct relay *relay)
-{
-    int starts = world.starts;
-    relay_body_end(relay);
-    ck_assert_int_eq(world.starts, starts);
-    (void)relays_run(world.relays);
-}
-
 static void finish(struct relay **relay, bool complete)
 {
     relay_finish(relay, complete);
@@ -251,19 +66,19 @@ static void head(int status, const char *name, const char *value)
     struct response_head head = {.status = status, .complete = true, .content_length = -1};
     if (name != NULL)
         ck_assert_int_eq(header_add(&head.headers, name, strlen(name), value, strlen(value)), 0);
-    ck_assert(world.events.head(world.arg, &head));
+    ck_assert(world.attempt->events.head(world.attempt->arg, &head));
     response_head_fini(&head);
 }
 
 static bool body(const char *data, size_t len)
 {
-    return world.events.body(world.arg, data, len);
+    return world.attempt->events.body(world.attempt->arg, data, len);
 }
 
 static void done(enum upstream_result result, const char *reason)
 {
-    world.running = false;
-    world.events.done(world.arg, result, reason);
+    world.attempt->running = false;
+    world.attempt->events.done(world.attempt->arg, result, reason);
 }
 
 static struct relay_answer answer_of(const struct relay *relay)
@@ -285,6 +100,13 @@ static void expect_error(const struct relay *relay, int status, const char *code
 
 /* ---- failover */
 
+/* The walk begins in the turn. */
+static void end_body(struct relay *relay)
+{
+    relay_body_end(relay);
+    (void)relays_run(world.relays);
+}
+
 START_TEST(whole_short_answer)
 {
     struct relay *relay = begin("GET", "/openai/v1/x?q", -1, NULL);
@@ -292,9 +114,9 @@ START_TEST(whole_short_answer)
     end_body(relay);
     ck_assert_int_eq(world.starts, 1);
     ck_assert_int_eq(world.refreshes, 1);
-    ck_assert_str_eq(world.request.target, "/base/v1/x?q");
-    ck_assert_ptr_eq(world.request.key, world.keys[0].secret);
-    ck_assert_int_eq(world.request.body, UPSTREAM_BODY_NONE);
+    ck_assert_str_eq(world.attempt->request.target, "/base/v1/x?q");
+    ck_assert_ptr_eq(world.attempt->request.key, world.keys[0].secret);
+    ck_assert_int_eq(world.attempt->request.body, UPSTREAM_BODY_NONE);
     head(200, "X-A", "b");
     ck_assert(body("hel", 3));
     ck_assert(body("lo", 2));
@@ -329,9 +151,9 @@ START_TEST(fails_over_twice)
     relays_run(world.relays);
     ck_assert_int_eq(world.discards, 1); /* its body did not come yet */
     ck_assert_int_eq(world.starts, 2);
-    ck_assert_ptr_eq(world.request.key, world.keys[1].secret);
-    ck_assert_int_eq(world.request.spool->len, 4);
-    ck_assert_int_eq(memcmp(spool_memory(world.request.spool), "body", 4), 0);
+    ck_assert_ptr_eq(world.attempt->request.key, world.keys[1].secret);
+    ck_assert_int_eq(world.attempt->request.spool->len, 4);
+    ck_assert_int_eq(memcmp(spool_memory(world.attempt->request.spool), "body", 4), 0);
     head(401, NULL, NULL);
     ck_assert(body("no", 2));
     done(UPSTREAM_COMPLETE, NULL);
@@ -459,8 +281,8 @@ START_TEST(byok_marks_nothing)
     struct relay *relay = begin("POST", "/openai/x", 4, "Bearer own");
     ck_assert_uint_eq(relay_body(relay, "body", 4), 4);
     ck_assert_int_eq(world.starts, 1); /* before the body's end */
-    ck_assert_int_eq(world.request.body, UPSTREAM_BODY_STREAM);
-    ck_assert_ptr_null(world.request.key);
+    ck_assert_int_eq(world.attempt->request.body, UPSTREAM_BODY_STREAM);
+    ck_assert_ptr_null(world.attempt->request.key);
     end_body(relay);
     head(statuses[_i], "X-Claviger-Error", "forged");
     ck_assert(body("as it came", 10));
@@ -600,6 +422,25 @@ START_TEST(body_grows_too_large)
 }
 END_TEST
 
+/* Whoever receives the body refuses it: what was begun ends, and a second word comes too late. */
+START_TEST(body_is_given_up)
+{
+    struct relay *relay = begin("POST", "/openai/x", 100, _i ? "Bearer own" : NULL);
+    ck_assert_uint_eq(relay_body(relay, "begin", 5), 5);
+    ck_assert_int_eq(world.starts, _i);
+    relay_give_up(relay, REPLY_REQUEST_TIMEOUT, "too slow");
+    ck_assert_int_eq(world.aborts, _i);
+    expect_error(relay, 408, "request_timeout", "too slow");
+    relay_give_up(relay, REPLY_BAD_REQUEST, "too late");
+    expect_error(relay, 408, "request_timeout", "too slow");
+    ck_assert(!relay_wants_body(relay));
+    ck_assert_uint_eq(relay_body(relay, "rest", 4), 4);
+    finish(&relay, true);
+    ck_assert_int_eq(world.marks, 0);
+    ck_assert_str_eq(world.logged_error, "request_timeout");
+}
+END_TEST
+
 /* ---- flow */
 
 START_TEST(slow_client_holds_the_upstream)
@@ -659,10 +500,11 @@ START_TEST(slow_upstream_holds_the_client)
     struct relay *relay = begin("POST", "/openai/x", -2, "Bearer own");
     ck_assert_uint_eq(relay_body(relay, block, sizeof block), RELAY_UPLOAD_MAX);
     ck_assert_uint_eq(relay_body(relay, block, 1000), 0);
-    ck_assert_int_eq(world.request.stream_length, -1);
+    ck_assert_int_eq(world.attempt->request.stream_length, -1);
     size_t sent = 0;
     while (world.writables == 0 && sent < RELAY_UPLOAD_MAX) {
-        ck_assert_int_eq(world.events.upload(world.arg, out, sizeof out), (ssize_t)sizeof out);
+        ck_assert_int_eq(world.attempt->events.upload(world.attempt->arg, out, sizeof out),
+                         (ssize_t)sizeof out);
         sent += sizeof out;
         relays_run(world.relays);
     }
@@ -671,8 +513,8 @@ START_TEST(slow_upstream_holds_the_client)
     ck_assert_uint_eq(relay_body(relay, block, 1000), 1000);
     end_body(relay);
     while (sent < RELAY_UPLOAD_MAX + 1000)
-        sent += (size_t)world.events.upload(world.arg, out, sizeof out);
-    ck_assert_int_eq(world.events.upload(world.arg, out, sizeof out), 0);
+        sent += (size_t)world.attempt->events.upload(world.attempt->arg, out, sizeof out);
+    ck_assert_int_eq(world.attempt->events.upload(world.attempt->arg, out, sizeof out), 0);
     finish(&relay, false);
     ck_assert_uint_eq(world.logged_in, RELAY_UPLOAD_MAX + 1000);
 }
@@ -683,14 +525,14 @@ START_TEST(upload_waits_for_the_client)
     char out[16];
     struct relay *relay = begin("POST", "/openai/x", 8, "Bearer own");
     ck_assert_uint_eq(relay_body(relay, "half", 4), 4);
-    ck_assert_int_eq(world.events.upload(world.arg, out, sizeof out), 4);
-    ck_assert_int_eq(world.events.upload(world.arg, out, sizeof out), UPSTREAM_UPLOAD_WAIT);
+    ck_assert_int_eq(world.attempt->events.upload(world.attempt->arg, out, sizeof out), 4);
+    ck_assert_int_eq(world.attempt->events.upload(world.attempt->arg, out, sizeof out), UPSTREAM_UPLOAD_WAIT);
     world.resumes = 0;
     ck_assert_uint_eq(relay_body(relay, "half", 4), 4);
     ck_assert_int_eq(world.resumes, 1);
-    ck_assert_int_eq(world.events.upload(world.arg, out, sizeof out), 4);
+    ck_assert_int_eq(world.attempt->events.upload(world.attempt->arg, out, sizeof out), 4);
     end_body(relay);
-    ck_assert_int_eq(world.events.upload(world.arg, out, sizeof out), 0);
+    ck_assert_int_eq(world.attempt->events.upload(world.attempt->arg, out, sizeof out), 0);
     finish(&relay, false);
 }
 END_TEST
@@ -706,8 +548,7 @@ START_TEST(early_answer_frees_a_held_client)
     ck_assert_int_eq(world.answers, 1);
     ck_assert_int_eq(world.writables, 1);
     ck_assert_uint_eq(relay_body(relay, block, sizeof block), sizeof block);
-    relay_body_end(relay);
-    (void)relays_run(world.relays);
+    end_body(relay);
     ck_assert_int_eq(answer_of(relay).status, 413);
     finish(&relay, true);
 }
@@ -733,8 +574,7 @@ START_TEST(error_that_repeats_the_key)
 {
     char out[256] = "";
     struct relay *relay = begin("GET", "/openai/x", -1, NULL);
-    relay_body_end(relay);
-    (void)relays_run(world.relays);
+    end_body(relay);
     head(302, "Location", "https://x/?k=" KEY_TEXT);
     relays_run(world.relays);
     ck_assert_uint_eq(answer_of(relay).headers->count, 0);
@@ -759,8 +599,7 @@ END_TEST
 START_TEST(short_error_that_repeats_the_key)
 {
     struct relay *relay = begin("GET", "/openai/x", -1, NULL);
-    relay_body_end(relay);
-    (void)relays_run(world.relays);
+    end_body(relay);
     head(404, NULL, NULL);
     ck_assert(body("no " KEY_TEXT, 3 + KEY_LEN));
     ck_assert(body(" " KEY_TEXT, KEY_LEN));
@@ -776,8 +615,7 @@ END_TEST
 START_TEST(answers_that_are_not_looked_at)
 {
     struct relay *relay = begin("GET", "/openai/x", -1, _i == 0 ? NULL : "Bearer own");
-    relay_body_end(relay);
-    (void)relays_run(world.relays);
+    end_body(relay);
     head(_i == 0 ? 200 : 401, NULL, NULL);
     ck_assert(body(KEY_TEXT " sk-key", KEY_LEN + 7));
     done(UPSTREAM_COMPLETE, NULL);
@@ -792,8 +630,7 @@ START_TEST(cut_error_with_half_a_key)
 {
     char out[256] = "";
     struct relay *relay = begin("GET", "/openai/x", -1, NULL);
-    relay_body_end(relay);
-    (void)relays_run(world.relays);
+    end_body(relay);
     head(500, NULL, NULL);
     relays_run(world.relays);
     ck_assert(body("<" KEY_TEXT, KEY_LEN));
@@ -810,7 +647,7 @@ int main(void)
 {
     Suite *suite = suite_create("relay");
     TCase *tcase = tcase_create("relay");
-    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_checked_fixture(tcase, world_init, world_fini);
     tcase_add_test(tcase, whole_short_answer);
     tcase_add_test(tcase, fails_over_twice);
     tcase_add_test(tcase, exhausted_after_the_last);
@@ -825,6 +662,7 @@ int main(void)
     tcase_add_test(tcase, client_leaves_between_two_attempts);
     tcase_add_loop_test(tcase, refused_at_the_door, 0, COUNT(refusals));
     tcase_add_loop_test(tcase, body_grows_too_large, 0, 2);
+    tcase_add_loop_test(tcase, body_is_given_up, 0, 2);
     tcase_add_test(tcase, slow_client_holds_the_upstream);
     tcase_add_test(tcase, reader_is_called_when_bytes_come);
     tcase_add_test(tcase, slow_upstream_holds_the_client);

@@ -32,6 +32,8 @@ static const struct {
     [REPLY_NOT_SUPPORTED] = {"not_supported", 501, "invalid_request_error", "invalid_request_error",
                              "not_supported"},
     [REPLY_OVERLOADED] = {"overloaded", 503, "overloaded_error", "api_error", "server_error"},
+    [REPLY_REQUEST_TIMEOUT] = {"request_timeout", 408, "timeout_error", "invalid_request_error",
+                               "request_timeout"},
     [REPLY_HEAD_TOO_LARGE] = {"head_too_large", 431, "invalid_request_error", "invalid_request_error",
                               "head_too_large"},
     [REPLY_INTERNAL_ERROR] = {"internal_error", 500, "api_error", "api_error", "server_error"},
