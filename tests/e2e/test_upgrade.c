@@ -387,7 +387,7 @@ START_TEST(other_addresses)
 
     open_bench(&b, 1);
     before = b.daemon.port;
-    b.daemon.port = util_free_port();
+    daemon_change_port(&b.daemon);
     daemon_write(&b.daemon);
     upgrade(&b);
     post_and_expect(&b, 200);
