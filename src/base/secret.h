@@ -1,6 +1,6 @@
 /*
  * secret: a key or token in memory. The type is opaque so that no printf takes it by accident; the
- * bytes are wiped when it is freed. Only keyfile, digest, credential and upstream open one.
+ * bytes are wiped when it is freed. Only keyfile, digest, credential, upstream and listener_tls open one.
  */
 #ifndef CLAVIGER_BASE_SECRET_H
 #define CLAVIGER_BASE_SECRET_H

@@ -35,8 +35,7 @@ static void stop_writing(struct exchange *exchange)
 /* An end that does not look like one. */
 static void break_off(struct exchange *exchange)
 {
-    if (exchange->open_ended)
-        exchange_reset_client(exchange);
+    exchange_cut(exchange);
     exchange->raw.broken = true;
     stop_writing(exchange);
     (void)shutdown(exchange->connection->fd, SHUT_RDWR);
@@ -78,8 +77,7 @@ static bool send_out(struct exchange *exchange)
 {
     struct exchange_raw *raw = &exchange->raw;
     while (raw->at < raw->out.len) {
-        ssize_t sent = send(exchange->connection->linger_fd, raw->out.data + raw->at, raw->out.len - raw->at,
-                            MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t sent = connection_send(exchange->connection, raw->out.data + raw->at, raw->out.len - raw->at);
         if (sent >= 0) {
             raw->at += (size_t)sent;
             continue;
@@ -105,7 +103,8 @@ void exchange_raw_pump(struct exchange *exchange)
             return;
         }
         bool idle = raw->out.len == raw->at;
-        if (!send_out(exchange)) {
+        bool sent = send_out(exchange);
+        if (!sent || (raw->ended && !connection_end(exchange->connection))) {
             if (!raw->finished && !raw->watching)
                 raw->watching = loop_watch_add(loop_of(exchange), &raw->watch,
                                                exchange->connection->linger_fd, EPOLLOUT) == 0;
