@@ -43,7 +43,7 @@ struct attempt {
     bool lost;         /* its socket is not watched */
     bool failed;       /* in the way that `kind` says */
     enum metrics_kind kind;
-    bool answer_over;  /* nothing more of the answer comes, and the upload waits */
+    bool answer_over; /* nothing more of the answer comes, and the upload waits */
     char error[CURL_ERROR_SIZE];
 };
 
