@@ -52,7 +52,8 @@ struct arguments {
 static void print_version(void)
 {
     printf("clavigerd/%s\n", PACKAGE_VERSION);
-    printf("%s\n%s\n", listener_library_version(), upstream_library_version());
+    printf("%s\n%s\n", listener_library_version(), listener_tls_library_version());
+    printf("%s\n", upstream_library_version());
     printf("%s\n%s\n", store_schema_library_version(), conf_library_version());
     if (sandbox_is_built_in())
         printf("%s\n", sandbox_library_version());

@@ -1,7 +1,8 @@
 /*
  * secret: a key or token in memory. The type is opaque so that no printf takes it by accident; the
  * bytes are wiped when it is freed. They are in memory that is locked, where the limits
- * allow it, and is no part of a core. Only keyfile, digest, credential and upstream open one.
+ * allow it, and is no part of a core. Only keyfile, digest, credential, upstream and listener_tls open
+ * one.
  */
 #ifndef CLAVIGER_BASE_SECRET_H
 #define CLAVIGER_BASE_SECRET_H

@@ -13,6 +13,7 @@
 #include "io/conf_provider.h"
 #include "io/conf_tables.h"
 #include "io/conf_text.h"
+#include "io/conf_tls.h"
 #include "io/conf_tree.h"
 #include "io/sandbox.h"
 #include "io/shared.h"
@@ -132,6 +133,12 @@ static bool is_complete(const struct job *job, const char *option, const struct 
     return !given || conf_option_value(&job->load, job->tree, option, list->count) == NULL;
 }
 
+/* Whether only clients with a certificate of ours are served there. */
+static bool needs_certificate(const struct job *job, const struct conf_listen *listen)
+{
+    return listen->tls && job->conf->tls.client_auth == CONF_CLIENT_AUTH_REQUIRED;
+}
+
 static void check_listens(struct job *job)
 {
     const struct conf_listens *l = &job->conf->listens;
@@ -146,14 +153,19 @@ static void check_listens(struct job *job)
     for (size_t i = 0; i < l->count; i++) {
         check_repeated(job, "listen", l, i, "listen", l, i);
         if (job->conf->clients_file[0] == '\0' && !job->conf->allow_anonymous &&
-            !conf_listen_is_local(&l->items[i]))
+            !conf_listen_is_local(&l->items[i]) && !needs_certificate(job, &l->items[i]))
             conf_error(
                 &job->load.errors, listen_line(job, "listen", i),
                 "listen: \"%s\" can be reached from other hosts, and whoever connects uses the keys: listen "
-                "on 127.0.0.1 or a unix socket, name a file of clients, or add allow_anonymous = true",
+                "on 127.0.0.1 or a unix socket, name a file of clients, ask clients for certificates, or add "
+                "allow_anonymous = true",
                 l->items[i].text);
     }
     for (size_t i = 0; i < a->count; i++) {
+        if (a->items[i].plain)
+            conf_error(&job->load.errors, listen_line(job, "admin_listen", i),
+                       "admin_listen: \"%s\": these addresses never speak TLS: remove \"plain:\"",
+                       a->items[i].text);
         check_repeated(job, "admin_listen", a, i, "admin_listen", a, i);
         check_repeated(job, "admin_listen", a, i, "listen", l, l->count);
     }
@@ -304,6 +316,7 @@ static void load_all(struct job *job)
         job->conf->dump.dir == NULL || job->conf->trace.endpoint == NULL ||
         job->conf->trace.share_text == NULL || job->conf->clients_file == NULL)
         return; /* out of memory, and said so */
+    conf_tls_load(&job->load, conf_tree_section(job->tree, "tls"), job->conf);
     check_listens(job);
     check_state_db(job);
     check_user_agent(job);
@@ -388,6 +401,7 @@ void conf_free(struct conf **conf)
         client_list_fini(c->clients);
     free(c->clients);
     conf_providers_fini(&c->providers);
+    conf_tls_fini(&c->tls);
     free(c->file);
     free(c->admin_token);
     free(c->clients_file);

@@ -22,11 +22,30 @@ struct conf_listen {
     char *text; /* as configured: "127.0.0.1:8080", "[::1]:8080", "unix:/run/claviger-http.sock" */
     struct sockaddr_storage addr;
     socklen_t addr_len;
+    bool plain; /* "plain:" stood before it */
+    bool tls;   /* clients speak TLS there */
 };
 
 struct conf_listens {
     struct conf_listen *items;
     size_t count;
+};
+
+enum conf_client_auth { CONF_CLIENT_AUTH_NONE, CONF_CLIENT_AUTH_OPTIONAL, CONF_CLIENT_AUTH_REQUIRED };
+
+#define CONF_TICKET_KEY_SIZE 64
+
+struct conf_tls {
+    char *certificate; /* paths; "" = none */
+    char *key;
+    char *client_ca;
+    enum conf_client_auth client_auth;
+    /* What the files hold, in PEM; all of it NULL without a certificate. */
+    char *chain_pem; /* our own certificate, then its issuers */
+    struct secret *key_pem;
+    char *client_ca_pem; /* NULL = no client is asked for a certificate */
+    unsigned char
+        ticket_key[CONF_TICKET_KEY_SIZE]; /* all workers of this configuration resume by it; secret */
 };
 
 struct conf {
@@ -76,6 +95,7 @@ struct conf {
         char *share_text; /* as configured */
         double share;     /* of the requests without a trace of their own: 0 to 1 */
     } trace;
+    struct conf_tls tls;
 };
 
 /*

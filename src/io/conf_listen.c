@@ -11,8 +11,9 @@
 #include <string.h>
 #include <sys/un.h>
 
-#define UNIX_PREFIX "unix:"
-#define HOST_SIZE   256
+#define UNIX_PREFIX  "unix:"
+#define PLAIN_PREFIX "plain:"
+#define HOST_SIZE    256
 
 static int parse_unix(const char *path, struct conf_listen *out, struct buf *reason)
 {
@@ -163,13 +164,15 @@ static int parse_tcp(const char *text, struct conf_listen *out, struct buf *reas
 
 int conf_listen_parse(const char *text, struct conf_listen *out, struct buf *reason)
 {
+    bool plain = strncmp(text, PLAIN_PREFIX, strlen(PLAIN_PREFIX)) == 0;
+    const char *address = plain ? text + strlen(PLAIN_PREFIX) : text;
     int result;
 
-    *out = (struct conf_listen){0};
-    if (strncmp(text, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0)
-        result = parse_unix(text + strlen(UNIX_PREFIX), out, reason);
+    *out = (struct conf_listen){.plain = plain};
+    if (strncmp(address, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0)
+        result = parse_unix(address + strlen(UNIX_PREFIX), out, reason);
     else
-        result = parse_tcp(text, out, reason);
+        result = parse_tcp(address, out, reason);
     if (result == 0) {
         out->text = strdup(text);
         if (out->text != NULL)

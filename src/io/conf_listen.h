@@ -9,9 +9,9 @@
 #include <stdbool.h>
 
 /*
- * HOST:PORT, [IPv6]:PORT or unix:/PATH. HOST is an IPv4 address, `*` (0.0.0.0), `localhost` (127.0.0.1) or a
- * name that the resolver knows (its first address counts). PORT is 1 to 65535. 0, or -1, *out is empty and
- * *reason says what is wrong and what to do.
+ * HOST:PORT, [IPv6]:PORT or unix:/PATH, with "plain:" before it or not. HOST is an IPv4 address, `*`
+ * (0.0.0.0), `localhost` (127.0.0.1) or a name that the resolver knows (its first address counts). PORT is 1
+ * to 65535. 0, or -1, *out is empty and *reason says what is wrong and what to do.
  */
 int conf_listen_parse(const char *text, struct conf_listen *out, struct buf *reason);
 

@@ -57,6 +57,12 @@ static const struct conf_word error_shapes[] = {{"openai", ERROR_SHAPE_OPENAI},
                                                 {"anthropic", ERROR_SHAPE_ANTHROPIC},
                                                 {NULL, 0}};
 
+/* With client_ca and without this option: required. */
+static const struct conf_word client_auths[] = {{"none", CONF_CLIENT_AUTH_NONE},
+                                                {"optional", CONF_CLIENT_AUTH_OPTIONAL},
+                                                {"required", CONF_CLIENT_AUTH_REQUIRED},
+                                                {NULL, 0}};
+
 const struct conf_option conf_main_options[] = {
     CFG_PLAIN("listen", CONF_LISTENS, struct conf, listens, "127.0.0.1:8080"),
     CFG_PLAIN("admin_listen", CONF_LISTENS, struct conf, admin_listens, "127.0.0.1:8081"),
@@ -121,9 +127,10 @@ static const struct conf_option limits_options[] = {
 };
 
 static const struct conf_option tls_options[] = {
-    CFG_OTHER("certificate", CONF_UNSUPPORTED),
-    CFG_OTHER("key", CONF_UNSUPPORTED),
-    CFG_OTHER("client_ca", CONF_UNSUPPORTED),
+    CFG_PLAIN("certificate", CONF_TEXT, struct conf, tls.certificate, ""),
+    CFG_PLAIN("key", CONF_TEXT, struct conf, tls.key, ""),
+    CFG_PLAIN("client_ca", CONF_TEXT, struct conf, tls.client_ca, ""),
+    CFG_WORDS("client_auth", struct conf, tls.client_auth, "none", client_auths),
     CFG_LAST,
 };
 

@@ -144,8 +144,7 @@ static int add_lines(struct key_array *keys, const char *path, const char *data,
     return -1;
 }
 
-/* Opens the file when it may be trusted; -1 and *reason. */
-static int open_checked(const char *path, struct buf *reason)
+int keyfile_open(const char *path, struct buf *reason)
 {
     struct stat st;
     int fd;
@@ -178,7 +177,7 @@ static int add_file(struct key_array *keys, const char *path, struct buf *reason
     size_t len;
     char *data;
     int result;
-    int fd = open_checked(path, reason);
+    int fd = keyfile_open(path, reason);
 
     if (fd < 0)
         return -1;

@@ -31,4 +31,8 @@ void key_array_fini(struct key_array *keys);
  */
 int keyfile_add(struct key_array *keys, const char *entry, struct buf *reason);
 
+/* Opens a file that holds a secret: a regular one that others than owner and group can neither read nor
+ * write. The descriptor, or -1 and *reason. */
+int keyfile_open(const char *path, struct buf *reason);
+
 #endif

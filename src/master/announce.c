@@ -8,6 +8,9 @@
 
 #include <string.h>
 
+/* Before an address that speaks no TLS while others do. */
+static const char PLAIN[] = "plain:";
+
 /* The base URL without its query, which could hold a secret; an invalid one could do so anywhere. */
 static void announce_provider(const struct provider *p)
 {
@@ -51,10 +54,12 @@ static const struct provider *choose_provider(const struct provider_list *provid
     return providers->count > 0 ? &providers->items[0] : NULL;
 }
 
-void announce_example(struct buf *out, const struct conf *conf, const char *listen_text)
+void announce_example(struct buf *out, const struct conf *conf, const char *listen_text, bool tls)
 {
     static const char UNIX[] = "unix:";
     const struct provider *p = choose_provider(&conf->providers);
+    if (strncmp(listen_text, PLAIN, strlen(PLAIN)) == 0)
+        listen_text += strlen(PLAIN);
     if (!p)
         return;
     bool is_unix = strncmp(listen_text, UNIX, sizeof(UNIX) - 1) == 0;
@@ -67,7 +72,7 @@ void announce_example(struct buf *out, const struct conf *conf, const char *list
         buf_printf(out, "-H '%s: %sYOUR-KEY' ", p->auth_header, p->auth_prefix);
     else if (conf->clients)
         buf_puts(out, "-H '" CREDENTIAL_TOKEN_HEADER ": YOUR-TOKEN' ");
-    buf_puts(out, "http://");
+    buf_puts(out, tls ? "https://" : "http://");
     if (is_unix)
         buf_puts(out, "localhost");
     else
@@ -85,15 +90,18 @@ void announce_start(const struct generation *g, const char *version, const char 
     size_t workers = g->child_count - 1;
     log_info("clavigerd %s serves with %zu worker%s; configuration: %s", version, workers,
              workers == 1 ? "" : "s", conf_file ? conf_file : "built-in defaults");
-    for (size_t i = 0; i < g->sockets.count; i++)
-        log_info("listening on %s for %s", g->sockets.entries[i].text,
-                 i < g->sockets.listens ? "clients" : "health and metrics");
+    for (size_t i = 0; i < g->sockets.count; i++) {
+        bool clients = i < g->sockets.listens;
+        log_info("listening on %s for %s%s", g->sockets.entries[i].text,
+                 clients ? "clients" : "health and metrics",
+                 clients && g->conf->listens.items[i].tls ? " with TLS" : "");
+    }
     if (g->conf->clients)
         log_info("clients: %zu token%s in %s; without one nobody uses the pools", g->conf->clients->count,
                  g->conf->clients->count == 1 ? "" : "s", g->conf->clients_file);
     announce_providers(&g->conf->providers);
     if (g->sockets.listens > 0)
-        announce_example(&example, g->conf, g->sockets.entries[0].text);
+        announce_example(&example, g->conf, g->sockets.entries[0].text, g->conf->listens.items[0].tls);
     if (example.len > 0 && !example.failed)
         log_info("try: %s", example.data);
     buf_fini(&example);

@@ -15,6 +15,6 @@ void announce_start(const struct generation *g, const char *version, const char 
 void announce_providers(const struct provider_list *providers);
 
 /* Appends a curl command that reaches a provider through the address; nothing without a provider. */
-void announce_example(struct buf *out, const struct conf *conf, const char *listen_text);
+void announce_example(struct buf *out, const struct conf *conf, const char *listen_text, bool tls);
 
 #endif

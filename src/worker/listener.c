@@ -91,6 +91,7 @@ bool connection_keep_open(struct connection *connection)
 static void on_connection_event(struct loop_watch *watch, uint32_t events)
 {
     struct connection *connection = LOOP_OWNER(watch, struct connection, watch);
+    connection_tls_wake(connection);
     if ((events & EPOLLIN) && connection->exchange == NULL)
         connection_await_head(connection);
     if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) && !connection->left) {
@@ -114,7 +115,6 @@ static void set_accepting(struct listener *listener, bool on);
 static void on_opened(struct listener *listener, struct MHD_Connection *mhd, void **context)
 {
     struct connection *connection = listener->accepting;
-    (void)mhd;
     *context = connection;
     listener->accepting = NULL;
     connection->next = listener->connections;
@@ -124,6 +124,8 @@ static void on_opened(struct listener *listener, struct MHD_Connection *mhd, voi
     listener->connection_count++;
     count_connections(listener);
     connection_await_head(connection);
+    if (connection->tls != NULL)
+        connection_tls_opened(connection, mhd);
 }
 
 static void on_closed(struct listener *listener, struct connection *connection)
@@ -139,6 +141,7 @@ static void on_closed(struct listener *listener, struct connection *connection)
     listener->connection_count--;
     count_connections(listener);
     connection_leave_peer(connection);
+    connection_tls_closed(connection);
     if (connection->linger_fd >= 0)
         linger_begin(listener->lingers, connection->linger_fd);
     free(connection);
@@ -206,12 +209,13 @@ static void describe_peer(struct connection *connection, const struct sockaddr_s
         connection->peer[0] = '\0';
 }
 
-static void add_connection(struct listener *listener, int fd, const struct sockaddr_storage *addr,
+static void add_connection(struct listener *listener, bool tls, int fd, const struct sockaddr_storage *addr,
                            socklen_t addr_len)
 {
     struct connection *connection = calloc(1, sizeof *connection);
-    if (connection == NULL) {
+    if (connection == NULL || (tls && (connection->tls = connection_tls_new(connection)) == NULL)) {
         (void)close(fd);
+        free(connection);
         return;
     }
     connection->listener = listener;
@@ -221,31 +225,38 @@ static void add_connection(struct listener *listener, int fd, const struct socka
     describe_peer(connection, addr);
     if (!connection_enter_peer(connection, addr)) {
         connection_refuse(connection);
+        free(connection->tls);
         free(connection);
         return;
     }
     if (loop_watch_add(listener->loop, &connection->watch, fd, EPOLLIN | EPOLLRDHUP | EPOLLET) != 0) {
         connection_leave_peer(connection);
         (void)close(fd);
+        free(connection->tls);
         free(connection);
         return;
     }
+    struct MHD_Daemon *daemon = tls ? listener_tls_daemon(listener->tls) : listener->daemon;
     listener->accepting = connection;
-    /* On failure the library has closed the descriptor. */
-    if (MHD_add_connection(listener->daemon, fd, (const struct sockaddr *)(const void *)addr, addr_len) !=
-            MHD_YES &&
-        listener->accepting != NULL) {
+    if (MHD_add_connection(daemon, fd, (const struct sockaddr *)(const void *)addr, addr_len) == MHD_YES) {
+        if (tls)
+            connection_tls_added(connection);
+        else
+            listener->pending = true;
+    } else if (listener->accepting != NULL) { /* the library has closed the descriptor */
         loop_watch_forget(listener->loop, &connection->watch);
         connection_leave_peer(connection);
+        free(connection->tls);
         free(connection);
     }
     listener->accepting = NULL;
-    listener->pending = true;
 }
 
 static void on_listen_event(struct loop_watch *watch, uint32_t events)
 {
-    struct listener *listener = LOOP_OWNER(watch, struct listen_watch, watch)->listener;
+    struct listen_watch *listen = LOOP_OWNER(watch, struct listen_watch, watch);
+    struct listener *listener = listen->listener;
+    bool tls = listener->options.conf->listens.items[listen - listener->listens].tls;
     (void)events;
     for (int i = 0; i < ACCEPT_BATCH; i++) {
         struct sockaddr_storage addr;
@@ -258,7 +269,7 @@ static void on_listen_event(struct loop_watch *watch, uint32_t events)
             accept4(watch->fd, (struct sockaddr *)(void *)&addr, &addr_len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             listener->accept_failed = false;
-            add_connection(listener, fd, &addr, addr_len);
+            add_connection(listener, tls, fd, &addr, addr_len);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             pause_accepting(listener, errno);
             return;
@@ -280,6 +291,7 @@ static void on_tick(struct loop_timer *timer)
 {
     struct listener *listener = LOOP_OWNER(timer, struct listener, tick);
     listener->pending = true;
+    listener_tls_tick(listener->tls);
     (void)loop_timer_set(listener->loop, timer, loop_now(listener->loop) + TICK_MS);
 }
 
@@ -306,8 +318,9 @@ static void look_for_work(struct listener *listener)
 bool listener_turn(struct listener *listener)
 {
     MHD_UNSIGNED_LONG_LONG timeout_ms;
+    bool any = listener_tls_turn(listener->tls);
     if (!listener->pending)
-        return false;
+        return any;
     listener->pending = false;
     listener->progress = false;
     (void)MHD_run(listener->daemon);
@@ -325,8 +338,10 @@ static void end_idle(struct loop_timer *timer)
         /* One with bytes under way has begun its next request. */
         if (connection->exchange != NULL || !connection->served || connection->head_awaited)
             continue;
-        if (recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0)
+        if (recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0) {
+            (void)connection_end(connection);
             (void)shutdown(connection->fd, SHUT_RDWR);
+        }
     }
 }
 
@@ -390,10 +405,11 @@ size_t listener_pool_bytes(const struct listener *listener)
     return (size_t)listener->options.conf->limits.header_size + POOL_EXTRA_BYTES;
 }
 
-static struct MHD_Daemon *start_daemon(struct listener *listener)
+struct MHD_Daemon *listener_start_daemon(struct listener *listener, unsigned flags,
+                                         struct MHD_OptionItem *items)
 {
     const struct conf *conf = listener->options.conf;
-    return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET |
+    return MHD_start_daemon(flags | MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET |
                                 MHD_USE_ERROR_LOG,
                             0, NULL, NULL, exchange_on_request, listener, MHD_OPTION_EXTERNAL_LOGGER,
                             log_library, NULL, MHD_OPTION_URI_LOG_CALLBACK, exchange_on_target, listener,
@@ -402,7 +418,8 @@ static struct MHD_Daemon *start_daemon(struct listener *listener)
                             leave_escaped, NULL, STRICTNESS, MHD_OPTION_CONNECTION_LIMIT,
                             (unsigned)conf->limits.connections + 1, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
                             listener_pool_bytes(listener), MHD_OPTION_CONNECTION_TIMEOUT,
-                            (unsigned)((conf->limits.client_timeout_ms + 999) / 1000), MHD_OPTION_END);
+                            (unsigned)((conf->limits.client_timeout_ms + 999) / 1000), MHD_OPTION_ARRAY,
+                            items, MHD_OPTION_END);
 }
 
 static int watch_daemon(struct listener *listener)
@@ -416,6 +433,7 @@ static int watch_daemon(struct listener *listener)
 
 struct listener *listener_new(const struct listener_options *options)
 {
+    struct MHD_OptionItem no_items[] = {{MHD_OPTION_END, 0, NULL}};
     struct listener *listener = calloc(1, sizeof *listener);
     if (listener == NULL)
         return NULL;
@@ -434,7 +452,8 @@ struct listener *listener_new(const struct listener_options *options)
     listener->listens = calloc(listener->listen_count + 1, sizeof *listener->listens);
     if (listener->lingers == NULL || listener->listens == NULL ||
         (options->conf->limits.connections_per_peer > 0 && listener->peers == NULL) ||
-        (listener->daemon = start_daemon(listener)) == NULL || watch_daemon(listener) != 0 ||
+        (listener->daemon = listener_start_daemon(listener, 0, no_items)) == NULL ||
+        watch_daemon(listener) != 0 || listener_tls_start(listener) != 0 ||
         loop_timer_set(listener->loop, &listener->tick, loop_now(listener->loop) + TICK_MS) != 0) {
         log_error("the HTTP server library could not be started: %s", strerror(errno));
         listener_free(&listener);
@@ -471,6 +490,7 @@ void listener_free(struct listener **listener)
         loop_watch_remove(l->loop, &l->daemon_watch);
         MHD_stop_daemon(l->daemon);
     }
+    listener_tls_stop(l);
     loop_timer_cancel(l->loop, &l->head_timer);
     lingers_free(&l->lingers);
     peers_free(&l->peers);

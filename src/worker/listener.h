@@ -40,7 +40,8 @@ void listener_drain(struct listener *listener, int64_t grace_ms);
 /* Open connections, those included that only linger. */
 size_t listener_connections(const struct listener *listener);
 
-/* "libmicrohttpd/0.9.75" */
+/* "libmicrohttpd/0.9.75", "GnuTLS/3.7.9" */
 const char *listener_library_version(void);
+const char *listener_tls_library_version(void);
 
 #endif

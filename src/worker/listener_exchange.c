@@ -57,7 +57,8 @@ static void wait_for_answer(struct exchange *exchange)
         if (now_ms - exchange->open_wait_since_ms < OPEN_WAIT_MS)
             return;
         end_open_wait(exchange);
-    } else if (OPEN_WAITS && !exchange->raw.begun && listener->open_waits < OPEN_WAITS_MAX) {
+    } else if (OPEN_WAITS && !exchange->raw.begun && exchange->connection->tls == NULL &&
+               listener->open_waits < OPEN_WAITS_MAX) {
         exchange->open_wait = true;
         exchange->open_wait_since_ms = now_ms;
         listener->open_waits++;
@@ -74,16 +75,18 @@ void exchange_resume(struct exchange *exchange)
         return;
     exchange->suspended = false;
     MHD_resume_connection(exchange->mhd);
-    exchange->connection->listener->pending = true;
+    connection_pend(exchange->connection);
 }
 
 /* ---- the answer */
 
-/* Where no framing tells a client that the end is missing, a reset does. */
-void exchange_reset_client(const struct exchange *exchange)
+void exchange_cut(const struct exchange *exchange)
 {
     const struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
-    (void)connect(exchange->connection->fd, &nowhere, sizeof nowhere);
+    if (exchange->open_ended)
+        (void)connect(exchange->connection->fd, &nowhere, sizeof nowhere);
+    else
+        (void)shutdown(exchange->connection->fd, SHUT_WR);
 }
 
 static ssize_t read_answer(void *cls, uint64_t at, char *out, size_t max)
@@ -102,8 +105,6 @@ static ssize_t read_answer(void *cls, uint64_t at, char *out, size_t max)
         wait_for_relay(exchange);
         return 0;
     }
-    if (exchange->open_ended)
-        exchange_reset_client(exchange);
     return MHD_CONTENT_READER_END_WITH_ERROR;
 }
 
@@ -288,6 +289,7 @@ static enum MHD_Result begin(struct exchange *exchange, const char *method, cons
         .target = exchange->target,
         .headers = &exchange->headers,
         .peer = connection->peer[0] != '\0' ? connection->peer : NULL,
+        .https = connection->tls != NULL,
         .framing = {.content_length = -1},
         .arena = &exchange->arena,
     };
@@ -297,7 +299,7 @@ static enum MHD_Result begin(struct exchange *exchange, const char *method, cons
     exchange->head = strcmp(method, "HEAD") == 0;
     connection_head_done(connection);
     (void)atomic_fetch_add_explicit(&listener->options.slot->requests, 1, memory_order_relaxed);
-    if (exchange->target == NULL ||
+    if (!connection_tls_admits(connection) || exchange->target == NULL ||
         listener_read_headers(exchange->mhd, &exchange->headers, &exchange->arena) != 0)
         return MHD_NO;
     const struct header *host = header_find(&exchange->headers, "Host");
@@ -384,6 +386,8 @@ void exchange_on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls
     exchange_pace_end(exchange);
     bool complete = (code == MHD_REQUEST_TERMINATED_COMPLETED_OK && exchange->queued) ||
                     (exchange->raw.finished && !exchange->raw.broken);
+    if (!complete && (exchange->queued || exchange->raw.begun))
+        exchange_cut(exchange);
     exchange_raw_fini(exchange);
     relay_finish(&exchange->relay, complete);
     header_list_fini(&exchange->headers);

@@ -1,6 +1,6 @@
 /*
- * listener_internal: what listener.c (connections), listener_exchange.c (requests) and listener_head.c
- * (reading heads) share. For those only.
+ * listener_internal: what listener.c (connections), listener_exchange.c (requests), listener_head.c (reading
+ * heads), listener_raw.c (early answers) and listener_tls.c share. For those only.
  */
 #ifndef CLAVIGER_WORKER_LISTENER_INTERNAL_H
 #define CLAVIGER_WORKER_LISTENER_INTERNAL_H
@@ -13,6 +13,8 @@
 #include <netinet/in.h>
 
 struct exchange;
+struct connection_tls; /* of one connection */
+struct listener_tls;   /* of all those of a worker */
 
 /* A client's connection. */
 struct connection {
@@ -25,6 +27,7 @@ struct connection {
     int64_t head_due_ms;
     struct loop_watch watch; /* tells what the HTTP library does not: bytes while idle, a client that left */
     int fd;
+    struct connection_tls *tls;  /* NULL = plain */
     char peer[INET6_ADDRSTRLEN]; /* "" for a unix socket */
     struct exchange *exchange;   /* the request under way, NULL while idle */
     struct peer *counted;        /* its address, for connections_per_peer; NULL = not counted */
@@ -104,6 +107,7 @@ struct listener {
     size_t connection_count;
     struct connection *head_first;
     struct connection *head_last;
+    struct listener_tls *tls;     /* NULL = no address speaks TLS */
     struct connection *accepting; /* handed to the library right now */
     size_t open_waits;            /* exchanges that wait without being suspended */
     struct loop_timer look_timer; /* the library may have work that nobody can see */
@@ -132,6 +136,49 @@ void listener_end_idle_soon(struct listener *listener);
 /* The head of this connection's next request came, or is not awaited any more. */
 void connection_head_done(struct connection *connection);
 
+/* Starts the HTTP library with what all connections have in common; items ends with MHD_OPTION_END. NULL on
+ * failure. */
+struct MHD_Daemon *listener_start_daemon(struct listener *listener, unsigned flags,
+                                         struct MHD_OptionItem *items);
+
+/* ---- listener_tls.c */
+
+/* Makes what the addresses that speak TLS need, if there are any. 0, or -1 with errno (and logged when it has
+ * a reason of its own). */
+int listener_tls_start(struct listener *listener);
+void listener_tls_stop(struct listener *listener);
+struct MHD_Daemon *listener_tls_daemon(struct listener_tls *tls);
+
+/* As listener_turn(), and the tick for the library's timeouts; NULL is allowed. */
+bool listener_tls_turn(struct listener_tls *tls);
+void listener_tls_tick(struct listener_tls *tls);
+
+/* A connection before it is handed to the library, when the library has it, and when that call has returned.
+ * NULL when out of memory. */
+struct connection_tls *connection_tls_new(struct connection *connection);
+void connection_tls_opened(struct connection *connection, struct MHD_Connection *mhd);
+void connection_tls_added(struct connection *connection);
+
+/* Something happened on its socket. A plain one is left alone. */
+void connection_tls_wake(struct connection *connection);
+
+/* Before it lingers or is freed. A plain one is left alone. */
+void connection_tls_closed(struct connection *connection);
+
+/* Whether its client has shown the certificate that it needs, if it needs one. */
+bool connection_tls_admits(const struct connection *connection);
+
+/* The library has something to do for it. */
+void connection_pend(struct connection *connection);
+
+/* Writes past the library, as send() does: bytes taken, or -1 with errno. After EAGAIN the same bytes must
+ * come first again. */
+ssize_t connection_send(struct connection *connection, const void *data, size_t len);
+
+/* Says that nothing more comes, where that is said in a way of its own. false = the client takes no more now.
+ */
+bool connection_end(struct connection *connection);
+
 /* ---- listener_head.c */
 
 /* Whether the library read the head as it stood on the wire: nothing folded, cut off or slipped in between.
@@ -155,8 +202,9 @@ enum MHD_Result exchange_on_request(void *cls, struct MHD_Connection *mhd, const
 void exchange_on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
                            enum MHD_RequestTerminationCode code);
 
-/* Makes the client see a reset instead of an end. */
-void exchange_reset_client(const struct exchange *exchange);
+/* What follows is no end: the client sees a reset where nothing else would tell it that bytes are missing,
+ * and no word of the TLS session's end. */
+void exchange_cut(const struct exchange *exchange);
 
 /* Lets the library go on with it if it waits. */
 void exchange_resume(struct exchange *exchange);

@@ -46,7 +46,8 @@ void connection_refuse(const struct connection *connection)
     struct buf out = {0};
     struct buf body = {0};
     say_refused(listener, connection->peer);
-    if (lingers_count(listener->lingers) >= LINGERS_MAX) {
+    /* Nothing can be said before a handshake. */
+    if (connection->tls != NULL || lingers_count(listener->lingers) >= LINGERS_MAX) {
         (void)close(connection->fd);
         return;
     }

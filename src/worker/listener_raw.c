@@ -36,8 +36,7 @@ static void stop_writing(struct exchange *exchange)
 /* An end that does not look like one. */
 static void break_off(struct exchange *exchange)
 {
-    if (exchange->open_ended)
-        exchange_reset_client(exchange);
+    exchange_cut(exchange);
     exchange->raw.broken = true;
     stop_writing(exchange);
     (void)shutdown(exchange->connection->fd, SHUT_RDWR);
@@ -92,8 +91,7 @@ static bool send_out(struct exchange *exchange)
 {
     struct exchange_raw *raw = &exchange->raw;
     while (raw->at < raw->out.len) {
-        ssize_t sent = send(exchange->connection->linger_fd, raw->out.data + raw->at, raw->out.len - raw->at,
-                            MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t sent = connection_send(exchange->connection, raw->out.data + raw->at, raw->out.len - raw->at);
         if (sent >= 0) {
             raw->at += (size_t)sent;
             if (raw->stalled.index != 0)
@@ -121,7 +119,7 @@ void exchange_raw_pump(struct exchange *exchange)
             return;
         }
         bool idle = raw->out.len == raw->at;
-        if (!send_out(exchange)) {
+        if (!send_out(exchange) || (raw->ended && !connection_end(exchange->connection))) {
             if (raw->finished)
                 return;
             if (raw->stalled.index == 0)

@@ -3,6 +3,8 @@
  * is in inspect.c.
  */
 #include "e2e/daemon.h"
+#include "e2e/cert.h"
+#include "e2e/http_tls.h"
 #include "e2e/util.h"
 
 #include <check.h>
@@ -16,6 +18,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+bool daemon_speaks_tls;
 
 const char *daemon_binary(void)
 {
@@ -64,6 +68,27 @@ void daemon_init(struct daemon *d)
     d->workers = 1;
     clean_environment();
     prctl(PR_SET_CHILD_SUBREAPER, 1);
+    if (daemon_speaks_tls)
+        daemon_use_tls(d);
+}
+
+void daemon_use_tls(struct daemon *d)
+{
+    const struct http_tls_options options = {.trust = d->certificate};
+
+    snprintf(d->certificate, sizeof(d->certificate), "%s/cert.pem", d->dir);
+    snprintf(d->key, sizeof(d->key), "%s/key.pem", d->dir);
+    cert_make("IP:127.0.0.1", 2, d->certificate, d->key);
+    daemon_text(&d->tls, "certificate = \"%s\"\nkey = \"%s\"", d->certificate, d->key);
+    http_tls_use(d->port, &options);
+}
+
+void daemon_change_port(struct daemon *d)
+{
+    unsigned before = d->port;
+
+    d->port = util_free_port();
+    http_tls_move(before, d->port);
 }
 
 void daemon_text(struct buf *part, const char *fmt, ...)
@@ -111,14 +136,18 @@ void daemon_write(struct daemon *d)
 {
     struct buf text = {0};
 
+    buf_printf(&text, "listen = {\"127.0.0.1:%u\", ", d->port);
+    if (d->plain_port != 0)
+        buf_printf(&text, "\"plain:127.0.0.1:%u\", ", d->plain_port);
     buf_printf(&text,
-               "listen = {\"127.0.0.1:%u\", \"unix:%s\"}\nadmin_listen = {\"127.0.0.1:%u\"}\nworkers = %u\n"
+               "\"unix:%s\"}\nadmin_listen = {\"127.0.0.1:%u\"}\nworkers = %u\n"
                "state_db = \"%s\"\npid_file = \"%s\"\ncontrol = \"%s\"\n",
-               d->port, d->unix_path, d->admin_port, d->workers, d->db, d->pid_file, d->control);
+               d->unix_path, d->admin_port, d->workers, d->db, d->pid_file, d->control);
     put_part(&text, "", &d->top, "");
     put_part(&text, "", &d->providers, "");
     put_part(&text, "limits {\n", &d->limits, "}\n");
     put_part(&text, "log {\n", &d->log_options, "}\n");
+    put_part(&text, "tls {\n", &d->tls, "}\n");
     ck_assert_int_eq(util_write_file(d->conf, text.data, text.len, 0600), 0);
     buf_fini(&text);
 }
@@ -243,4 +272,5 @@ void daemon_fini(struct daemon *d)
     buf_fini(&d->providers);
     buf_fini(&d->limits);
     buf_fini(&d->log_options);
+    buf_fini(&d->tls);
 }

@@ -25,7 +25,10 @@ struct daemon {
     char control[128];
     char unix_path[128]; /* also listens there */
     char pid_file[128];
-    unsigned port;
+    char certificate[128]; /* of daemon_use_tls() */
+    char key[128];
+    unsigned port;       /* speaks TLS when daemon_use_tls() was called */
+    unsigned plain_port; /* beside it; 0 = none */
     unsigned admin_port;
     unsigned workers; /* 1 unless the test says otherwise */
     pid_t pid;        /* of the master; 0 = not running */
@@ -34,12 +37,23 @@ struct daemon {
     struct buf providers;
     struct buf limits;
     struct buf log_options;
+    struct buf tls;
 };
+
+/* Every daemon's clients speak TLS; set before the tests run. */
+extern bool daemon_speaks_tls;
 
 /* An own directory, free ports, an empty configuration. */
 void daemon_init(struct daemon *d);
 
-/* Adds text to a part of the configuration: &d->top, &d->providers, &d->limits or &d->log_options. */
+/* Clients speak TLS from now on, with a certificate made for it, and so does the test's client. */
+void daemon_use_tls(struct daemon *d);
+
+/* Another port for the next configuration; the test's client speaks there what it spoke before. */
+void daemon_change_port(struct daemon *d);
+
+/* Adds text to a part of the configuration: &d->top, &d->providers, &d->limits, &d->log_options or &d->tls.
+ */
 void daemon_text(struct buf *part, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Adds a provider; its name is its type too unless `more` names one. keys are separated by spaces, NULL =

@@ -1,6 +1,6 @@
 /*
- * fault_walk: one call of a daemon's process fails. fault_walk_preload.c, preloaded into the daemon, counts allocations and
- * system calls and lets the one fail that this file, mapped by both sides, names.
+ * fault_walk: one call of a daemon's process fails. fault_walk_preload.c, preloaded into the daemon, counts
+ * allocations and system calls and lets the one fail that this file, mapped by both sides, names.
  */
 #ifndef E2E_FAULT_WALK_H
 #define E2E_FAULT_WALK_H

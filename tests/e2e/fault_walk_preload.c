@@ -1,6 +1,6 @@
 /*
- * fault_walk_preload: see fault_walk.h. A library for LD_PRELOAD. Its functions stand before the C library's (and before a
- * sanitizer's, which own the allocations then: FAULTS_WITHOUT_ALLOCATIONS).
+ * fault_walk_preload: see fault_walk.h. A library for LD_PRELOAD. Its functions stand before the C library's
+ * (and before a sanitizer's, which own the allocations then: FAULTS_WITHOUT_ALLOCATIONS).
  *
  * A system call fails as it may in a bad hour: no descriptor, no memory, no space, an error of a device, a
  * peer that is gone. close(), and calls that cannot fail, are left alone.

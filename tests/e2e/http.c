@@ -3,6 +3,7 @@
  * reports.
  */
 #include "e2e/http.h"
+#include "e2e/http_tls.h"
 #include "e2e/util.h"
 
 #include <check.h>
@@ -24,7 +25,19 @@ static void take_socket(struct http_client *client, int fd)
 int http_try_connect(struct http_client *client, unsigned port)
 {
     take_socket(client, util_connect_tcp(port));
+    if (client->fd >= 0 && http_tls_is_used(port)) {
+        client->tls = http_tls_connect(client->fd, HTTP_TIMEOUT_MS);
+        if (client->tls == NULL)
+            http_close(client);
+    }
     return client->fd >= 0 ? 0 : -1;
+}
+
+void http_connect_plain(struct http_client *client, unsigned port)
+{
+    take_socket(client, util_connect_tcp(port));
+    if (client->fd < 0)
+        ck_abort_msg("connect to port %u: %s", port, strerror(errno));
 }
 
 void http_connect(struct http_client *client, unsigned port)
@@ -40,13 +53,21 @@ void http_connect_unix(struct http_client *client, const char *path)
         ck_abort_msg("connect to %s: %s", path, strerror(errno));
 }
 
-void http_close(struct http_client *client)
+static void end(struct http_client *client, bool quiet)
 {
+    if (client->tls != NULL)
+        http_tls_close(client->tls, quiet);
+    client->tls = NULL;
     if (client->fd >= 0)
         close(client->fd);
     client->fd = -1;
     buf_fini(&client->in);
     body_fini(&client->reader);
+}
+
+void http_close(struct http_client *client)
+{
+    end(client, false);
 }
 
 bool http_answers(unsigned port)
@@ -64,7 +85,7 @@ void http_reset(struct http_client *client)
     struct linger linger = {.l_onoff = 1, .l_linger = 0};
 
     setsockopt(client->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
-    http_close(client);
+    end(client, true);
 }
 
 static int wait_events(int fd, short events, int64_t end_us)
@@ -81,12 +102,18 @@ static int wait_events(int fd, short events, int64_t end_us)
 static bool receive(struct http_client *client)
 {
     char piece[65536];
-    ssize_t n = recv(client->fd, piece, sizeof(piece), 0);
+    ssize_t n;
 
-    if (n > 0)
-        buf_append(&client->in, piece, (size_t)n);
-    else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+    do {
+        n = client->tls != NULL ? http_tls_recv(client->tls, piece, sizeof(piece))
+                                : recv(client->fd, piece, sizeof(piece), 0);
+        if (n > 0)
+            buf_append(&client->in, piece, (size_t)n);
+    } while (n > 0 && client->tls != NULL && http_tls_pending(client->tls));
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
         client->eof = true;
+        client->unannounced = n < 0;
+    }
     return !client->eof;
 }
 
@@ -96,7 +123,8 @@ bool http_send(struct http_client *client, const void *data, size_t len)
     const char *p = data;
 
     while (len > 0) {
-        ssize_t n = send(client->fd, p, len, MSG_NOSIGNAL);
+        ssize_t n =
+            client->tls != NULL ? http_tls_send(client->tls, p, len) : send(client->fd, p, len, MSG_NOSIGNAL);
 
         if (n > 0) {
             p += n;
@@ -218,7 +246,7 @@ void http_read_body(struct http_client *client, struct http_response *response, 
             return;
         if (client->eof) {
             response->closed = true;
-            response->clean = reader->mode == BODY_UNTIL_CLOSE;
+            response->clean = reader->mode == BODY_UNTIL_CLOSE && !client->unannounced;
             return;
         }
         if (wait_events(client->fd, POLLIN, end_us) == 0) {

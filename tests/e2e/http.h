@@ -32,19 +32,24 @@ struct http_response {
 };
 
 struct http_client {
-    int fd;         /* -1 = not connected */
-    bool head_only; /* the next response has no body: the request was a HEAD */
+    int fd;             /* -1 = not connected */
+    struct ssl_st *tls; /* NULL = plain */
+    bool head_only;     /* the next response has no body: the request was a HEAD */
     bool eof;
+    bool unannounced; /* it ended with a reset, or over TLS without a word that it is the end */
     struct buf in;
     struct body reader;
 };
 
-/* Connects; fails the test when that does not work. */
+/* Connects, with TLS where http_tls_use() says so; fails the test when that does not work. */
 void http_connect(struct http_client *client, unsigned port);
 void http_connect_unix(struct http_client *client, const char *path);
 
 /* The same without failing the test: 0 or -1. */
 int http_try_connect(struct http_client *client, unsigned port);
+
+/* Without TLS, whatever is said. */
+void http_connect_plain(struct http_client *client, unsigned port);
 void http_close(struct http_client *client);
 
 /* Whether somebody listens there. */

@@ -89,7 +89,7 @@ static bool is_removed(void *base)
     return access(base, F_OK) != 0;
 }
 
-int suite_run(Suite *suite)
+int suite_run_with(Suite *suite, bool tls)
 {
     char base[] = "/tmp/claviger-e2e.XXXXXX";
     SRunner *runner = srunner_create(suite);
@@ -102,6 +102,7 @@ int suite_run(Suite *suite)
     if (mkdtemp(base) == NULL || setenv("E2E_DIR", base, 1) != 0)
         return 1;
     setvbuf(stdout, NULL, _IOLBF, 0);
+    daemon_speaks_tls = tls;
     srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);
     srunner_free(runner);

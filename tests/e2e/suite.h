@@ -11,9 +11,18 @@
 #include "e2e/util.h"
 
 #include <check.h>
+#include <string.h>
+
+/* "https" in test programs built with SUITE_TLS, where clients speak TLS, else "http". */
+#ifdef SUITE_TLS
+#define SUITE_SCHEME "https"
+#else
+#define SUITE_SCHEME "http"
+#endif
 
 /* Runs the suite. The logs of daemons whose tests failed are printed. For `return suite_run(…)` in main. */
-int suite_run(Suite *suite);
+#define suite_run(suite) suite_run_with(suite, strcmp(SUITE_SCHEME, "https") == 0)
+int suite_run_with(Suite *suite, bool tls);
 
 /* A test case whose tests may take so long each. */
 TCase *suite_case(Suite *suite, const char *name, double timeout_s);

@@ -40,24 +40,28 @@ START_TEST(the_whole_set_of_fields)
          "Accept-Encoding: identity\r\nContent-Length: 2\r\n\r\n{}",
          "Accept-Encoding: identity\nContent-Length: 2\nHost: 127.0.0.1:%u\nUser-Agent: own/1.0\n"
          "X-Api-Key: " KEY0 "\nX-Forwarded-For: 127.0.0.1\nX-Forwarded-Host: gateway.test\n"
-         "X-Forwarded-Proto: http\n"},
+         "X-Forwarded-Proto: " SUITE_SCHEME "\n"},
         {"GET /anthropic/v1/models HTTP/1.1\r\nHost: gateway.test:8080\r\n\r\n",
          "Accept-Encoding: gzip\nHost: 127.0.0.1:%u\nUser-Agent: aibridge\nX-Api-Key: " KEY0
-         "\nX-Forwarded-For: 127.0.0.1\nX-Forwarded-Host: gateway.test:8080\nX-Forwarded-Proto: http\n"},
+         "\nX-Forwarded-For: 127.0.0.1\nX-Forwarded-Host: gateway.test:8080\nX-Forwarded-Proto: " SUITE_SCHEME
+         "\n"},
         {"GET /anthropic/v1/models HTTP/1.1\r\nHost: gateway.test\r\nX-Api-Key: " OWN_KEY "\r\n\r\n",
          "Accept-Encoding: gzip\nHost: 127.0.0.1:%u\nUser-Agent: aibridge\nX-Api-Key: " OWN_KEY
-         "\nX-Forwarded-For: 127.0.0.1\nX-Forwarded-Host: gateway.test\nX-Forwarded-Proto: http\n"},
+         "\nX-Forwarded-For: 127.0.0.1\nX-Forwarded-Host: gateway.test\nX-Forwarded-Proto: " SUITE_SCHEME
+         "\n"},
         {"HEAD /anthropic/v1/models HTTP/1.1\r\nHost: gateway.test\r\n\r\n",
          "Host: 127.0.0.1:%u\nUser-Agent: aibridge\nX-Api-Key: " KEY0
-         "\nX-Forwarded-For: 127.0.0.1\nX-Forwarded-Host: gateway.test\nX-Forwarded-Proto: http\n"},
+         "\nX-Forwarded-For: 127.0.0.1\nX-Forwarded-Host: gateway.test\nX-Forwarded-Proto: " SUITE_SCHEME
+         "\n"},
         {"GET /anthropic/v1/files HTTP/1.1\r\nHost: gateway.test\r\nRange: bytes=0-9\r\n\r\n",
          "Host: 127.0.0.1:%u\nRange: bytes=0-9\nUser-Agent: aibridge\nX-Api-Key: " KEY0
-         "\nX-Forwarded-For: 127.0.0.1\nX-Forwarded-Host: gateway.test\nX-Forwarded-Proto: http\n"},
+         "\nX-Forwarded-For: 127.0.0.1\nX-Forwarded-Host: gateway.test\nX-Forwarded-Proto: " SUITE_SCHEME
+         "\n"},
         {"DELETE /anthropic/v1/files/1 HTTP/1.1\r\nHost: gateway.test\r\nAccept: a/b\r\nVia: 1.1 before\r\n"
          "X-Empty:\r\nX-Twice: 2\r\nX-Twice: 1\r\nCookie: c=d\r\n\r\n",
          "Accept: a/b\nAccept-Encoding: gzip\nCookie: c=d\nHost: 127.0.0.1:%u\nUser-Agent: aibridge\n"
          "Via: 1.1 before\nX-Api-Key: " KEY0 "\nX-Empty: \nX-Forwarded-For: 127.0.0.1\n"
-         "X-Forwarded-Host: gateway.test\nX-Forwarded-Proto: http\nX-Twice: 1\nX-Twice: 2\n"},
+         "X-Forwarded-Host: gateway.test\nX-Forwarded-Proto: " SUITE_SCHEME "\nX-Twice: 1\nX-Twice: 2\n"},
         /* Hop-by-hop fields, what Connection names, and what only the daemon may say. */
         {"POST /anthropic/v1/messages HTTP/1.1\r\nHost: gateway.test\r\nUser-Agent: own/1.0\r\n"
          "Accept-Encoding: identity\r\nX-Forwarded-For: 2.2.2.2\r\nX-Forwarded-For: 3.3.3.3\r\n"
@@ -71,13 +75,13 @@ START_TEST(the_whole_set_of_fields)
          "Accept-Encoding: identity\nanthropic-version: 2023-06-01\nContent-Length: 2\n"
          "Content-Type: application/json\nHost: 127.0.0.1:%u\nUser-Agent: own/1.0\nX-Api-Key: " KEY0
          "\nX-Forwarded-For: 2.2.2.2, 3.3.3.3, 127.0.0.1\nX-Forwarded-Host: gateway.test\n"
-         "X-Forwarded-Proto: http\n"},
+         "X-Forwarded-Proto: " SUITE_SCHEME "\n"},
         {"POST /anthropic/v1/messages HTTP/1.1\r\nHost: gateway.test\r\nAccept-Encoding: br\r\n"
          "X-Forwarded-For: 2.2.2.2, 3.3.3.3\r\nConnection: X-Forwarded-For, User-Agent, X-Api-Key, Host\r\n"
          "User-Agent: own/2\r\nContent-Length: 2\r\n\r\n{}",
          "Accept-Encoding: br\nContent-Length: 2\nHost: 127.0.0.1:%u\nUser-Agent: own/2\nX-Api-Key: " KEY0
          "\nX-Forwarded-For: 2.2.2.2, 3.3.3.3, 127.0.0.1\nX-Forwarded-Host: gateway.test\n"
-         "X-Forwarded-Proto: http\n"},
+         "X-Forwarded-Proto: " SUITE_SCHEME "\n"},
     };
     struct http_response r;
     struct bench b;
@@ -120,7 +124,7 @@ START_TEST(the_whole_set_after_a_failover)
             &expected,
             "Accept-Encoding: identity\nAuthorization: Bearer %s\nContent-Length: 2\nHost: 127.0.0.1:%u\n"
             "User-Agent: aibridge\nX-Forwarded-For: 127.0.0.1\nX-Forwarded-Host: gateway.test\n"
-            "X-Forwarded-Proto: http\n",
+            "X-Forwarded-Proto: " SUITE_SCHEME "\n",
             i == 1 ? KEY0 : KEY1, fake_port(b.fake));
         expect_fields(&fake_request(b.fake, i)->head, expected.data);
     }
@@ -191,7 +195,7 @@ START_TEST(unix_socket_peer)
     head = &fake_request(b.fake, 1)->head;
     ck_assert_uint_eq(message_count(head, "X-Forwarded-For"), 0);
     ck_assert_str_eq(message_get(head, "X-Forwarded-Host"), "gateway.test");
-    ck_assert_str_eq(message_get(head, "X-Forwarded-Proto"), "http");
+    ck_assert_str_eq(message_get(head, "X-Forwarded-Proto"), "http"); /* never TLS */
     bench_close(&b);
 }
 END_TEST

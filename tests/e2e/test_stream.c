@@ -5,6 +5,7 @@
 #include "e2e/cert.h"
 #include "e2e/suite.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -156,6 +157,39 @@ START_TEST(a_cut_stream)
     http_response_fini(&r);
     expect_requests(&b, 1);
     daemon_expect_states(&b.daemon, b.api->name, "valid valid");
+    bench_close(&b);
+}
+END_TEST
+
+/* An answer whose end is the connection's end, to a client of HTTP/1.0: when the upstream or a stop cuts it,
+ * the client does not take that for the end. */
+START_TEST(a_cut_of_an_open_end)
+{
+    struct fake_answer a = {.framing = FAKE_CHUNKED,
+                            .events = 5,
+                            .interval_ms = 20,
+                            .cut = _i == 0 ? FAKE_CUT_RST : FAKE_CUT_STALL,
+                            .cut_after = 3};
+    struct http_client client;
+    struct http_response r;
+    struct bench b;
+
+    bench_open(&b, &SUITE_APIS[0], KEY0, NULL);
+    fake_on_any(b.fake, &a);
+    http_connect(&client, b.daemon.port);
+    http_print(&client, "GET %s HTTP/1.0\r\nHost: a\r\n\r\n", b.api->target);
+    ck_assert(http_read_head(&client, &r, HTTP_TIMEOUT_MS));
+    ck_assert_ptr_null(http_get(&r, "Transfer-Encoding"));
+    http_read_body(&client, &r, 1, HTTP_TIMEOUT_MS);
+    if (_i == 1) {
+        ck_assert_int_eq(kill(b.daemon.pid, SIGQUIT), 0);
+        ck_assert_int_eq(daemon_wait(&b.daemon, DAEMON_STOP_MS), 0);
+    }
+    http_read_body(&client, &r, SIZE_MAX, HTTP_TIMEOUT_MS);
+    ck_assert(r.closed);
+    ck_assert_msg(!r.clean, "a cut answer looks whole");
+    http_response_fini(&r);
+    http_close(&client);
     bench_close(&b);
 }
 END_TEST
@@ -425,5 +459,6 @@ int main(void)
     tcase_add_loop_test(tc, a_client_that_pauses, 0, 2);
     tcase_add_loop_test(tc, over_tls, 0, 10);
     tcase_add_loop_test(tc, a_client_that_leaves, 0, 12 * SUITE_API_COUNT);
+    tcase_add_loop_test(tc, a_cut_of_an_open_end, 0, 2);
     return suite_run(s);
 }

@@ -184,7 +184,7 @@ START_TEST(other_addresses)
 
     upgrading_open(&b, 1);
     before = b.daemon.port;
-    b.daemon.port = util_free_port();
+    daemon_change_port(&b.daemon);
     daemon_write(&b.daemon);
     upgrading_do(&b);
     bench_post_expect(&b, 200);

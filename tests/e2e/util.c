@@ -181,9 +181,14 @@ char *util_read_file(const char *path, size_t *len)
 {
     struct buf content = {0};
     char piece[65536];
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat st;
     ssize_t n;
 
+    if (fd >= 0 && (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))) { /* a pipe or /dev/full has no end */
+        close(fd);
+        return NULL;
+    }
     if (fd < 0)
         return NULL;
     buf_append(&content, "", 0);

@@ -38,7 +38,7 @@ unsigned util_full_port(int fds[UTIL_FULL_FDS]);
 int util_connect_tcp(unsigned port);
 int util_connect_unix(const char *path);
 
-/* The content, NUL-terminated, freed by the caller; NULL when it cannot be read. */
+/* The content of a regular file, NUL-terminated, freed by the caller; NULL when it cannot be read. */
 char *util_read_file(const char *path, size_t *len);
 
 /* 0, or -1 with errno. The file has `mode` afterwards. */
