@@ -406,8 +406,8 @@ START_TEST(over_tls)
         body[i] = (char)('a' + i % 23);
     body[size] = '\0';
     daemon_init(&b.daemon);
-    snprintf(certificate, sizeof(certificate), "%s/cert.pem", b.daemon.dir);
-    snprintf(key, sizeof(key), "%s/cert.key", b.daemon.dir);
+    snprintf(certificate, sizeof(certificate), "%s/upstream.pem", b.daemon.dir);
+    snprintf(key, sizeof(key), "%s/upstream.key", b.daemon.dir);
     cert_make("IP:127.0.0.1", 30, certificate, key);
     options.certificate = certificate;
     options.private_key = key;
