@@ -53,7 +53,7 @@ static void expect_text(const char *line, const char *before, struct seen *seen)
 
     /* To syslog a message has no time of its own: the header has it. */
     snprintf(message, sizeof(message), "^%s%s$", before,
-             before[0] != '\0' ? MESSAGE + sizeof(TIME) : MESSAGE);
+             before[0] != '\0' ? &MESSAGE[sizeof(TIME)] : MESSAGE);
     snprintf(request, sizeof(request), "^%s%s$", before, REQUEST);
     if (matches(line, request))
         seen->requests++;
