@@ -18,9 +18,10 @@
 
 typedef void fuzz_function(const uint8_t *data, size_t size);
 
-fuzz_function fuzz_base_url, fuzz_clients, fuzz_conf, fuzz_conf_text, fuzz_credential, fuzz_env,
-    fuzz_forwarded, fuzz_gunzip, fuzz_handover, fuzz_header, fuzz_hide, fuzz_http_rules, fuzz_keyfile,
-    fuzz_listen, fuzz_relay, fuzz_response_head, fuzz_retry_after, fuzz_route;
+fuzz_function fuzz_base_url, fuzz_chunked, fuzz_clients, fuzz_conf, fuzz_conf_text, fuzz_credential,
+    fuzz_dump_json, fuzz_env, fuzz_form, fuzz_forwarded, fuzz_gunzip, fuzz_handover, fuzz_header, fuzz_hide,
+    fuzz_http_rules, fuzz_keyfile, fuzz_listen, fuzz_relay, fuzz_response_head, fuzz_retry_after, fuzz_route,
+    fuzz_trace, fuzz_usage;
 
 struct fuzz_target {
     const char *name;

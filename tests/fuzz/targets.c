@@ -5,11 +5,14 @@
 
 const struct fuzz_target fuzz_targets[] = {
     {"base_url", fuzz_base_url},
+    {"chunked", fuzz_chunked},
     {"clients", fuzz_clients},
     {"conf", fuzz_conf},
     {"conf_text", fuzz_conf_text},
     {"credential", fuzz_credential},
+    {"dump_json", fuzz_dump_json},
     {"env", fuzz_env},
+    {"form", fuzz_form},
     {"forwarded", fuzz_forwarded},
     {"gunzip", fuzz_gunzip},
     {"handover", fuzz_handover},
@@ -22,6 +25,8 @@ const struct fuzz_target fuzz_targets[] = {
     {"response_head", fuzz_response_head},
     {"retry_after", fuzz_retry_after},
     {"route", fuzz_route},
+    {"trace", fuzz_trace},
+    {"usage", fuzz_usage},
     {NULL, NULL},
 };
 
