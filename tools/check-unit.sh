@@ -1,8 +1,9 @@
 #!/bin/sh
 # make check-unit: boots the machine's systemd in namespaces of its own, on a throw-away layer over the root file
-# system, with the installed tree and its unit, and runs tests/system/unit.sh there. Nothing outside is changed.
+# system, with the installed tree and its unit, and runs a script of tests/system there: unit.sh, or sandboxed.sh, which
+# runs the test programs that are named. Nothing outside is changed.
 #
-#     tools/check-unit.sh SOURCE-TREE BUILD-TREE
+#     tools/check-unit.sh SOURCE-TREE BUILD-TREE SCRIPT [TEST...]
 #
 # Exit status: 0 passed, 1 failed, 77 could not be tried here, with the reason.
 set -eu
@@ -17,6 +18,8 @@ not_tried() {
 outside() {
     source=$1
     build=$2
+    script=$3
+    shift 3
     [ "$(id -u)" = 0 ] || not_tried "it takes root"
     for program in curl sqlite3 unshare pivot_root nsenter mount systemd-analyze systemd-sysusers systemd-tmpfiles; do
         command -v $program >/dev/null || not_tried "$program is missing; ./bootstrap --dev installs it"
@@ -33,7 +36,13 @@ outside() {
         cat "$share/install.log" >&2
         exit 1
     }
-    cp "$build/tests/e2e/fakeprovider" "$source/tests/system/unit.sh" "$share/"
+    cp "$build/tests/e2e/fakeprovider" "$share/"
+    cp "$source/tests/system/$script" "$share/script.sh"
+    mkdir "$share/tests"
+    for test; do
+        cp "$build/clavigerd" "$build/clavigerctl" "$build/tests/e2e/faults.so" "$share/"
+        cp "$build/$test" "$share/tests/"
+    done
     cp "$source/tools/check-unit.sh" "$share/boot.sh"
     find "$share/tree" -name claviger.service -exec cp {} "$share/" \;
 
@@ -63,7 +72,7 @@ enter() {
     status=0
     # In the inner shell $$ is that shell.
     # shellcheck disable=SC2016
-    timeout -k 5 150 sh -c 'echo $$ >"$1/cgroup.procs" && exec unshare --cgroup --pid --fork --kill-child --mount \
+    timeout -k 5 450 sh -c 'echo $$ >"$1/cgroup.procs" && exec unshare --cgroup --pid --fork --kill-child --mount \
         --uts --ipc --net --propagation private sh "$2/boot.sh" --boot "$2"' sh "$group" "$share" || status=$?
     [ ! -e "$group/cgroup.kill" ] || echo 1 >"$group/cgroup.kill"
     tries=0
@@ -125,8 +134,8 @@ END
 DefaultDependencies=no
 [Service]
 Type=oneshot
-TimeoutStartSec=120
-ExecStart=/bin/sh /run/trial/unit.sh
+TimeoutStartSec=430
+ExecStart=/bin/sh /run/trial/script.sh
 StandardOutput=file:/run/trial/result
 StandardError=file:/run/trial/result
 ExecStopPost=/bin/sh -c 'echo \$EXIT_STATUS >/run/trial/status; systemctl --no-block --force exit'
@@ -151,5 +160,5 @@ END
 case $1 in
     --enter) enter "$2" ;;
     --boot) boot "$2" ;;
-    *) outside "$1" "$2" ;;
+    *) outside "$@" ;;
 esac

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
 #define COPY_BYTES  (16 * 1024) /* a TLS record's worth */
 #define PIECE_BYTES (16 * 1024)
@@ -213,7 +214,9 @@ bool attempt_pump(struct attempt *attempt)
                 link_watch(attempt->link, in | EPOLLOUT);
                 return true;
             }
-            if (sent == LINK_BROKEN) { /* it may have answered before it closed */
+            if (sent ==
+                LINK_BROKEN) { /* it may have answered before it closed; that it does close is seen to */
+                (void)shutdown(attempt->link->fd, SHUT_WR);
                 attempt_stop_sending(attempt);
                 return true;
             }
