@@ -402,7 +402,8 @@ bool relay_answered(const struct relay *relay)
 
 bool relay_wants_body(const struct relay *relay)
 {
-    return !relay->answered || relay->attempt != NULL;
+    /* Behind a refusal nothing more is sent upstream. */
+    return !relay->answered || (relay->attempt != NULL && relay->answer.status < 300);
 }
 
 static void refuse_length(struct relay *relay)
@@ -411,6 +412,7 @@ static void refuse_length(struct relay *relay)
     if (relay->answered) { /* the answer is on its way already: it cannot be taken back */
         relay->cut = !relay->body_complete;
         relay->error = reply_code_name(REPLY_BODY_TOO_LARGE);
+        relay_wake(relay);
         return;
     }
     relay_replyf(relay, REPLY_BODY_TOO_LARGE, "the request body is larger than %" PRId64 " bytes",

@@ -37,6 +37,8 @@ void relay_reply(struct relay *relay, enum reply_code code, int64_t retry_after_
 {
     enum error_shape shape = relay->provider != NULL ? relay->provider->error_shape : ERROR_SHAPE_OPENAI;
     add_reply_headers(relay, code, retry_after_s);
+    gunzip_free(&relay->gunzip); /* of a provider's answer that is not passed on */
+    buf_fini(&relay->encoded);
     buf_fini(&relay->body);
     relay->body_at = 0;
     relay->body_held = 0;

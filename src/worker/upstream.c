@@ -170,8 +170,25 @@ void attempt_lose(struct attempt *attempt, int error)
 
 /* ---- timeouts */
 
-/* The attempt's own clock: header_timeout from the last byte sent to the head, idle_timeout behind it, a
- * short one while discarding. */
+/* Whether a byte of the response is there; an interim one (1xx) is not it. */
+static bool has_begun(const struct attempt *attempt)
+{
+    return attempt->head.complete || attempt->head.status >= 200 || attempt->line.len > 0;
+}
+
+static int64_t deadline(const struct attempt *attempt)
+{
+    return attempt->active_ms +
+           (has_begun(attempt) ? attempt->conf->idle_timeout_ms : attempt->conf->header_timeout_ms);
+}
+
+void attempt_set_timer(struct attempt *attempt)
+{
+    (void)loop_timer_set(attempt->upstream->loop, &attempt->timer, deadline(attempt));
+}
+
+/* The attempt's own clock: header_timeout from the last byte sent to the response's first, idle_timeout
+ * behind it, a short one while discarding. */
 static void on_attempt_timer(struct loop_timer *timer)
 {
     struct attempt *attempt = LOOP_OWNER(timer, struct attempt, timer);
@@ -185,13 +202,12 @@ static void on_attempt_timer(struct loop_timer *timer)
      * ends, whatever the client still wants to send. connect_timeout is the library's. */
     if (attempt->paused || (attempt->upload_waits && !head) || !attempt->link->connected)
         attempt->active_ms = now_ms;
-    int64_t due_ms =
-        attempt->active_ms + (head ? attempt->conf->idle_timeout_ms : attempt->conf->header_timeout_ms);
-    if (now_ms >= due_ms)
+    if (now_ms >= deadline(attempt))
         attempt_fail(attempt, KIND_TIMEOUT,
-                     head ? "no byte of its answer within idle_timeout" : "no answer within header_timeout");
+                     has_begun(attempt) ? "no byte of its answer within idle_timeout"
+                                        : "no answer within header_timeout");
     else
-        (void)loop_timer_set(attempt->upstream->loop, timer, due_ms);
+        attempt_set_timer(attempt);
 }
 
 /* ---- what the relay calls */

@@ -116,6 +116,9 @@ void attempt_complete(struct attempt *attempt, bool reusable);
 /* Ends it and tells its owner why, in words that may live in the attempt. */
 void attempt_fail(struct attempt *attempt, enum metrics_kind kind, const char *reason);
 
+/* Begins the timeout anew that runs now. */
+void attempt_set_timer(struct attempt *attempt);
+
 /* Its connection cannot be watched: it would wait for ever, so it ends in the next turn. */
 void attempt_lose(struct attempt *attempt, int error);
 

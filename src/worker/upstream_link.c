@@ -7,6 +7,7 @@
 #include "base/recycle.h"
 
 #include <errno.h>
+#include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,6 +108,16 @@ ssize_t link_send(struct link *link, const char *data, size_t len, const char *t
     }
 }
 
+/* The library tells an end that TLS announced (RFC 8446 section 6.1) from a connection that is just over in
+ * no way. With another TLS library than OpenSSL behind it every such end counts as a cut. */
+static bool ended_properly(const struct link *link)
+{
+    const struct curl_tlssessioninfo *info = NULL;
+    return curl_easy_getinfo(link->easy, CURLINFO_TLS_SSL_PTR, &info) == CURLE_OK && info != NULL &&
+           info->backend == CURLSSLBACKEND_OPENSSL && info->internals != NULL &&
+           (SSL_get_shutdown(info->internals) & SSL_RECEIVED_SHUTDOWN) != 0;
+}
+
 ssize_t link_receive(struct link *link, char *out, size_t max)
 {
     if (link->tls) {
@@ -115,6 +126,8 @@ ssize_t link_receive(struct link *link, char *out, size_t max)
         CURLcode code = curl_easy_recv(link->easy, out, max, &got);
         if (code == CURLE_AGAIN)
             return LINK_AGAIN;
+        if (code == CURLE_OK && got == 0 && !ended_properly(link))
+            return broken(link, "its connection ended in the middle of the TLS session");
         return code == CURLE_OK ? (ssize_t)got : broken(link, tls_error(link, code));
     }
     for (;;) {
@@ -303,14 +316,31 @@ struct link *link_take(struct links *links, struct attempt *attempt)
     return link;
 }
 
+/* Of all idle connections; each provider's list ends with its oldest. */
+static void close_oldest(struct links *links)
+{
+    struct link *oldest = NULL;
+    for (size_t i = 0; i < links->providers->count; i++) {
+        struct link *last = links->idle[i].first;
+        while (last != NULL && last->next != NULL)
+            last = last->next;
+        if (last != NULL && (oldest == NULL || last->idle_since_ms < oldest->idle_since_ms))
+            oldest = last;
+    }
+    if (oldest != NULL)
+        close_link(oldest);
+}
+
 void link_release(struct link *link, bool reusable)
 {
     struct links *links = link->links;
     link->attempt = NULL;
-    if (!reusable || !link->connected || links->idle_count >= links->idle_max) {
+    if (!reusable || !link->connected) {
         close_link(link);
         return;
     }
+    if (links->idle_count >= links->idle_max)
+        close_oldest(links);
     link_watch(link, EPOLLIN);
     unlink_from(&links->busy, link);
     link->idle = true;

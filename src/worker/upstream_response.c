@@ -50,7 +50,6 @@ static bool coding_is_known(const struct response_head *head)
 static enum feed on_head(struct attempt *attempt, const char **reason)
 {
     struct response_head *head = &attempt->head;
-    struct loop *loop = attempt->upstream->loop;
     if (head->chunked && !coding_is_known(head))
         return failed(reason, "its body has a transfer coding that is not known");
     attempt->keep = keeps_alive(head);
@@ -60,7 +59,7 @@ static enum feed on_head(struct attempt *attempt, const char **reason)
     } else {
         attempt->left = head->chunked ? 0 : head->content_length;
     }
-    (void)loop_timer_set(loop, &attempt->timer, attempt->active_ms + attempt->conf->idle_timeout_ms);
+    attempt_set_timer(attempt);
     if (!attempt->events.head(attempt->arg, head))
         return failed(reason, "out of memory");
     if (!attempt->sent && head->status >= 300)
@@ -209,6 +208,8 @@ static bool take(struct attempt *attempt, const char *data, size_t len)
     attempt->active_ms = loop_now(attempt->upstream->loop);
     switch (feed(attempt, data, len, &used, &reason)) {
     case FEED_MORE:
+        if (!attempt->head.complete)
+            attempt_set_timer(attempt);
         return true;
     case FEED_PAUSED:
         attempt->paused = true;
