@@ -139,6 +139,95 @@ START_TEST(a_silent_connection_and_a_stop)
 }
 END_TEST
 
+/* 300,000 times "a" */
+static const char GZIP[] = "\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xed\xc1\x01\x0d\x00\x00\x00\xc2\xa0\xac"
+                           "\xef\x5f\xc2\x1e\x0e\x28\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+                           "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+                           "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+                           "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+                           "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+                           "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+                           "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+                           "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+                           "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+                           "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+                           "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+                           "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+                           "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+                           "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+                           "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xf8\x31\x5f\xf2"
+                           "\x4e\xf4\xe0\x93\x04\x00";
+
+/* A gzip answer that turns out malformed while its client still sends: what is left of it does not follow our
+ * own answer. */
+START_TEST(a_malformed_gzip_answer)
+{
+    static const char head[] = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Encoding: gzip\r\n"
+                               "Transfer-Encoding: chunked\r\n\r\n";
+    struct buf raw = {0};
+    struct fake_answer answer = {.action = FAKE_RAW, .reading = FAKE_READ_NEVER};
+    struct http_client client;
+    struct http_response r;
+    struct bench b;
+
+    buf_puts(&raw, head);
+    buf_printf(&raw, "%zx\r\n", sizeof(GZIP) - 1);
+    buf_append(&raw, GZIP, sizeof(GZIP) - 1);
+    buf_puts(&raw, "\r\nno size\r\n");
+    ck_assert(!raw.failed);
+    answer.body = raw.data;
+    answer.body_len = raw.len;
+    bench_open(&b, &SUITE_APIS[0], KEY0, NULL);
+    fake_on_any(b.fake, &answer);
+    http_connect(&client, b.daemon.port);
+    http_print(&client, "POST %s HTTP/1.1\r\nHost: a\r\n%sContent-Length: 90000\r\n\r\nbegin", b.api->target,
+               bench_auth(&b, OWN_KEY));
+    http_read(&client, &r);
+    ck_assert(r.clean);
+    ck_assert_int_eq(r.status, 502);
+    ck_assert(http_wait_end(&client, 10000));
+    ck_assert_uint_eq(client.in.len, 0);
+    http_response_fini(&r);
+    http_close(&client);
+    bench_close(&b);
+    buf_fini(&raw);
+}
+END_TEST
+
+/* An upload that passes the limit while an answer goes out is broken off at once. */
+START_TEST(too_long_behind_an_answer)
+{
+    struct fake_answer answer = {.framing = FAKE_CHUNKED,
+                                 .events = 3,
+                                 .cut = FAKE_CUT_STALL,
+                                 .cut_after = 1,
+                                 .reading = FAKE_READ_NEVER};
+    struct http_client client;
+    struct http_response r;
+    struct bench b;
+    int64_t start_us;
+
+    bench_prepare(&b, &SUITE_APIS[0], KEY0, NULL);
+    daemon_text(&b.daemon.limits, "request_body = 10K");
+    daemon_start(&b.daemon);
+    fake_on_any(b.fake, &answer);
+    http_connect(&client, b.daemon.port);
+    http_print(&client, "POST %s HTTP/1.1\r\nHost: a\r\n%sTransfer-Encoding: chunked\r\n\r\n5\r\nbegin\r\n",
+               b.api->target, bench_auth(&b, OWN_KEY));
+    ck_assert(http_read_head(&client, &r, 10000));
+    ck_assert_int_eq(r.status, 200);
+    start_us = util_now_us();
+    http_print(&client, "%x\r\n%*s\r\n", 20000, 20000, "x");
+    http_read_body(&client, &r, SIZE_MAX, 15000);
+    ck_assert(!r.clean);
+    ck_assert_msg(util_now_us() - start_us < PROMPT_US, "the end took %lld ms",
+                  (long long)((util_now_us() - start_us) / 1000));
+    http_response_fini(&r);
+    http_close(&client);
+    bench_close(&b);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("early");
@@ -148,5 +237,7 @@ int main(void)
     tcase_add_loop_test(tc, an_upstreams_cut_answer, 0, 32);
     tcase_add_loop_test(tc, a_body_that_grew_too_large, 0, 2);
     tcase_add_test(tc, a_silent_connection_and_a_stop);
+    tcase_add_test(tc, a_malformed_gzip_answer);
+    tcase_add_test(tc, too_long_behind_an_answer);
     return suite_run(s);
 }
