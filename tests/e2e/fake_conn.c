@@ -315,7 +315,11 @@ static enum outcome answer(struct fake_conn *conn, struct fake_entry *entry, con
         abandoned(conn, entry);
         return END_CONNECTION;
     }
-    return a->close || a->framing == FAKE_UNTIL_CLOSE ? END_CONNECTION : GO_ON;
+    if (!a->close && a->framing != FAKE_UNTIL_CLOSE)
+        return GO_ON;
+    if (conn->ssl != NULL) /* a whole answer ends with the session's own end */
+        (void)SSL_shutdown(conn->ssl);
+    return END_CONNECTION;
 }
 
 static enum outcome serve_one(struct fake_conn *conn)

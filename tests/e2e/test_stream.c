@@ -381,6 +381,49 @@ START_TEST(a_client_that_leaves)
 }
 END_TEST
 
+/* An answer that ends with its connection, inside TLS: whole when TLS said so, else a cut. */
+START_TEST(an_open_end_over_tls)
+{
+    struct fake_answer answer = {.framing = FAKE_UNTIL_CLOSE, .body = "0123456789"};
+    struct fake_options options = {0};
+    struct http_request request = {.target = SUITE_APIS[0].target, .body = "{}"};
+    char certificate[160];
+    char key[160];
+    char more[512];
+    struct http_client client;
+    struct http_response r;
+    struct bench b = {.api = &SUITE_APIS[0]};
+
+    daemon_init(&b.daemon);
+    snprintf(certificate, sizeof(certificate), "%s/upstream.pem", b.daemon.dir);
+    snprintf(key, sizeof(key), "%s/upstream.key", b.daemon.dir);
+    cert_make("IP:127.0.0.1", 30, certificate, key);
+    options.certificate = certificate;
+    options.private_key = key;
+    b.fake = fake_start(&options);
+    ck_assert_ptr_nonnull(b.fake);
+    if (_i == 1) {
+        answer.cut = FAKE_CUT_FIN;
+        answer.cut_after = 10;
+        answer.body = "0123456789 and more";
+    }
+    fake_on_any(b.fake, &answer);
+    snprintf(more, sizeof(more), "    ca_file = \"%s\"", certificate);
+    daemon_provider(&b.daemon, b.api->name, fake_url(b.fake), KEY0, more);
+    daemon_start(&b.daemon);
+    http_connect(&client, b.daemon.port);
+    http_write_request(&client, &request);
+    http_read(&client, &r);
+    if (_i == 0)
+        expect_answer(&r, 200, "0123456789");
+    else
+        ck_assert_msg(!r.clean || r.status == 502, "a cut answer looks whole");
+    http_response_fini(&r);
+    http_close(&client);
+    bench_close(&b);
+}
+END_TEST
+
 /* From an upstream that speaks TLS: answers of less and of more than a TLS record, to a client that reads at
  * once or stops in between, and events that leave at once. */
 START_TEST(over_tls)
@@ -458,6 +501,7 @@ int main(void)
     tcase_add_loop_test(tc, a_client_that_reads_nothing, 0, 2);
     tcase_add_loop_test(tc, a_client_that_pauses, 0, 2);
     tcase_add_loop_test(tc, over_tls, 0, 10);
+    tcase_add_loop_test(tc, an_open_end_over_tls, 0, 2);
     tcase_add_loop_test(tc, a_client_that_leaves, 0, 12 * SUITE_API_COUNT);
     tcase_add_loop_test(tc, a_cut_of_an_open_end, 0, 2);
     return suite_run(s);
