@@ -43,8 +43,6 @@ static const char *const outcomes[] = {"rate_limited", "rejected"};
 static const char *const kinds[] = {"connect", "tls", "timeout", "malformed", "broken"};
 static const char *const tokens[] = {"input", "output", "cached", "written", "reasoning"};
 static const char *const connections[] = {"new", "reused"};
-static const char *const conditions[] = {"ok", "busy", "failing"};
-static const char *const phases[] = {"free", "starting", "ready", "draining"};
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -256,10 +254,10 @@ static void put_value(const struct text *text, enum metric_label label, unsigned
         buf_puts(text->out, WORD(tokens, value));
         break;
     case LABEL_CONDITION:
-        buf_puts(text->out, WORD(conditions, value));
+        buf_puts(text->out, shared_condition_name((int32_t)value));
         break;
     case LABEL_PHASE:
-        buf_puts(text->out, WORD(phases, value));
+        buf_puts(text->out, shared_phase_name((int32_t)value));
         break;
     case LABEL_VERSION:
         buf_puts(text->out, text->version);

@@ -231,3 +231,29 @@ bool shared_database_is(struct shared *shared, enum database_condition condition
     atomic_store(&shared->database_since_ms, now_real_ms);
     return true;
 }
+
+const char *shared_condition_name(int32_t condition)
+{
+    switch (condition) {
+    case DATABASE_OK:
+        return "ok";
+    case DATABASE_BUSY:
+        return "busy";
+    default:
+        return "failing";
+    }
+}
+
+const char *shared_phase_name(int32_t phase)
+{
+    switch (phase) {
+    case WORKER_STARTING:
+        return "starting";
+    case WORKER_READY:
+        return "ready";
+    case WORKER_DRAINING:
+        return "draining";
+    default:
+        return "free";
+    }
+}

@@ -78,6 +78,11 @@ struct shared {
     struct shared_key keys[SHARED_KEYS_MAX];
 };
 
+/* "ok", "busy", "failing"; "free", "starting", "ready", "draining": the words of every page, answer and
+ * metric. */
+const char *shared_condition_name(int32_t condition);
+const char *shared_phase_name(int32_t phase);
+
 /* Makes and maps pages, zeroed. NULL with errno. *fd is their descriptor (close-on-exec), the caller's to
  * close. */
 struct shared *shared_make(int *fd);

@@ -83,13 +83,9 @@ static int admin_pid(const struct generation *g)
 
 static void put_database(struct buf *out, const char *path, const struct shared *shared)
 {
-    static const char *const CONDITIONS[] = {
-        [DATABASE_OK] = "ok", [DATABASE_BUSY] = "busy", [DATABASE_FAILING] = "failing"};
-    int condition = shared->database_condition;
-    bool known = condition >= 0 && condition < (int)(sizeof(CONDITIONS) / sizeof(CONDITIONS[0]));
     buf_puts(out, ",\"database\":{\"path\":");
     put_string(out, path);
-    buf_printf(out, ",\"condition\":\"%s\",\"since\":", known ? CONDITIONS[condition] : "failing");
+    buf_printf(out, ",\"condition\":\"%s\",\"since\":", shared_condition_name(shared->database_condition));
     put_time(out, shared->database_since_ms);
     buf_printf(out, ",\"errors\":%" PRIu64 "}", (uint64_t)shared->database_errors);
 }

@@ -194,12 +194,12 @@ static void put_pool(const struct admin_page *page, struct buf *out, const struc
 
 static void put_worker(const struct admin_page *page, struct buf *out, struct shared_worker *slot)
 {
-    static const char *const phases[] = {"free", "starting", "ready", "draining"};
     int32_t phase = atomic_load(&slot->phase);
     if (phase <= WORKER_FREE || phase > WORKER_DRAINING)
         return;
     buf_printf(out, "<tr><td>%d</td><td>%d</td><td class=\"state %s\">%s</td><td>",
-               (int)atomic_load(&slot->number), (int)atomic_load(&slot->pid), phases[phase], phases[phase]);
+               (int)atomic_load(&slot->number), (int)atomic_load(&slot->pid), shared_phase_name(phase),
+               shared_phase_name(phase));
     put_duration(out, (page->now_mono_ms - atomic_load(&slot->started_ms)) / 1000);
     buf_printf(out,
                "</td><td>%" PRIu64 "</td><td>%" PRIu64 "</td><td>%" PRIu64 "</td><td class=\"wide\">%" PRId64

@@ -46,14 +46,7 @@ static void page_health(const struct admin_pages *admin, struct page *page)
 
 static const char *database_word(const struct shared *shared)
 {
-    switch (atomic_load(&shared->database_condition)) {
-    case DATABASE_OK:
-        return "ok";
-    case DATABASE_BUSY:
-        return "busy";
-    default:
-        return "failing";
-    }
+    return shared_condition_name(atomic_load(&shared->database_condition));
 }
 
 static void page_ready(const struct admin_pages *admin, struct page *page)

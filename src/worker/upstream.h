@@ -36,7 +36,6 @@ struct upstream_request {
     const char *target;                /* path and query, sent as they are */
     const struct header_list *headers; /* everything but Host, framing and the pool's key */
     const struct secret *key;          /* goes into the provider's auth_header; NULL = none */
-    bool decode;                       /* ask for gzip and hand over the decoded body */
     enum upstream_body body;
     const struct spool *spool; /* borrowed until done, abort or discard */
     int64_t stream_length;     /* bytes; -1 = chunked */
