@@ -1,6 +1,7 @@
 /*
  * upstream_internal: what upstream.c (the attempts' life), upstream_link.c (connections), upstream_request.c
- * (the way out) and upstream_response.c (the way in) share. For those only.
+ * (the way out) and upstream_response.c (the way in) share; upstream_tls.c helps upstream_link.c. For those
+ * only.
  */
 #ifndef CLAVIGER_WORKER_UPSTREAM_INTERNAL_H
 #define CLAVIGER_WORKER_UPSTREAM_INTERNAL_H
@@ -27,6 +28,7 @@ struct link {
     struct loop_watch watch;
     int64_t idle_since_ms;
     CURL *easy;                  /* NULL once a plain connection is there */
+    struct ssl_st *session;      /* OpenSSL's, once it is used directly; the handle owns it */
     char error[CURL_ERROR_SIZE]; /* what the library or the system said last */
 };
 
@@ -153,6 +155,19 @@ ssize_t link_receive(struct link *link, char *out, size_t max);
 
 /* What attempt_ready() is called for: EPOLLIN, EPOLLOUT, both or 0. */
 void link_watch(struct link *link, uint32_t events);
+
+/* ---- upstream_tls.c */
+
+/* As link_send() and link_receive(), of a connection that has TLS. */
+ssize_t link_send_tls(struct link *link, const char *data, size_t len);
+ssize_t link_receive_tls(struct link *link, char *out, size_t max);
+
+/* Between two requests: from now on without the library, where that is possible. */
+void link_go_direct(struct link *link);
+
+/* Whether bytes may have been read off the socket that link_receive() did not hand out: the socket tells
+ * nothing of them. */
+bool link_has_read_more(const struct link *link);
 
 /* ---- upstream_request.c */
 

@@ -7,7 +7,6 @@
 #include "base/recycle.h"
 
 #include <errno.h>
-#include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +15,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define TLS_RECORD_BYTES (16 * 1024)
-#define IDLE_MAX_MS      (118 * 1000) /* many servers and balancers close after 120 s */
+#define IDLE_MAX_MS (118 * 1000) /* many servers and balancers close after 120 s */
 
 /* ---- lists */
 
@@ -78,23 +76,10 @@ static ssize_t broken(struct link *link, const char *why)
     return LINK_BROKEN;
 }
 
-static const char *tls_error(const struct link *link, CURLcode code)
-{
-    return link->error[0] != '\0' ? link->error : curl_easy_strerror(code);
-}
-
 ssize_t link_send(struct link *link, const char *data, size_t len, const char *tail, size_t tail_len)
 {
-    if (link->tls) {
-        size_t sent = 0;
-        link->error[0] = '\0';
-        if (len > TLS_RECORD_BYTES) /* more than one at a time would show no progress until all of it went */
-            len = TLS_RECORD_BYTES;
-        CURLcode code = curl_easy_send(link->easy, data, len, &sent);
-        if (code == CURLE_AGAIN)
-            return LINK_AGAIN;
-        return code == CURLE_OK ? (ssize_t)sent : broken(link, tls_error(link, code));
-    }
+    if (link->tls)
+        return link_send_tls(link, data, len);
     struct iovec parts[2] = {{(void *)(uintptr_t)data, len}, {(void *)(uintptr_t)tail, tail_len}};
     const struct msghdr message = {.msg_iov = parts, .msg_iovlen = tail_len > 0 ? 2 : 1};
     for (;;) {
@@ -108,28 +93,10 @@ ssize_t link_send(struct link *link, const char *data, size_t len, const char *t
     }
 }
 
-/* The library tells an end that TLS announced (RFC 8446 section 6.1) from a connection that is just over in
- * no way. With another TLS library than OpenSSL behind it every such end counts as a cut. */
-static bool ended_properly(const struct link *link)
-{
-    const struct curl_tlssessioninfo *info = NULL;
-    return curl_easy_getinfo(link->easy, CURLINFO_TLS_SSL_PTR, &info) == CURLE_OK && info != NULL &&
-           info->backend == CURLSSLBACKEND_OPENSSL && info->internals != NULL &&
-           (SSL_get_shutdown(info->internals) & SSL_RECEIVED_SHUTDOWN) != 0;
-}
-
 ssize_t link_receive(struct link *link, char *out, size_t max)
 {
-    if (link->tls) {
-        size_t got = 0;
-        link->error[0] = '\0';
-        CURLcode code = curl_easy_recv(link->easy, out, max, &got);
-        if (code == CURLE_AGAIN)
-            return LINK_AGAIN;
-        if (code == CURLE_OK && got == 0 && !ended_properly(link))
-            return broken(link, "its connection ended in the middle of the TLS session");
-        return code == CURLE_OK ? (ssize_t)got : broken(link, tls_error(link, code));
-    }
+    if (link->tls)
+        return link_receive_tls(link, out, max);
     for (;;) {
         ssize_t got = recv(link->fd, out, max, MSG_DONTWAIT);
         if (got >= 0)
@@ -288,9 +255,9 @@ static void on_done(struct link *link, CURLcode code)
 static bool is_silent(struct link *link)
 {
     char byte;
-    if (link->tls)
-        return link_receive(link, &byte, 1) == LINK_AGAIN;
-    return recv(link->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+    if (!link_has_read_more(link) && recv(link->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN)
+        return true;
+    return link->tls && link_receive(link, &byte, 1) == LINK_AGAIN;
 }
 
 struct link *link_take(struct links *links, struct attempt *attempt)
@@ -341,6 +308,8 @@ void link_release(struct link *link, bool reusable)
     }
     if (links->idle_count >= links->idle_max)
         close_oldest(links);
+    if (link->tls)
+        link_go_direct(link);
     link_watch(link, EPOLLIN);
     unlink_from(&links->busy, link);
     link->idle = true;
