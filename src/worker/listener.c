@@ -88,10 +88,15 @@ bool connection_keep_open(struct connection *connection)
     return connection->linger_fd >= 0;
 }
 
+/* A connection without TLS is watched for all that the library has in its own epoll set, whose descriptor
+ * would only tell of it a second time. */
 static void on_connection_event(struct loop_watch *watch, uint32_t events)
 {
     struct connection *connection = LOOP_OWNER(watch, struct connection, watch);
-    connection_tls_wake(connection);
+    if (connection->tls == NULL)
+        connection->listener->pending = true;
+    else
+        connection_tls_wake(connection);
     if ((events & EPOLLIN) && connection->exchange == NULL)
         connection_await_head(connection);
     if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) && !connection->left) {
@@ -229,7 +234,8 @@ static void add_connection(struct listener *listener, bool tls, int fd, const st
         free(connection);
         return;
     }
-    if (loop_watch_add(listener->loop, &connection->watch, fd, EPOLLIN | EPOLLRDHUP | EPOLLET) != 0) {
+    if (loop_watch_add(listener->loop, &connection->watch, fd,
+                       EPOLLIN | EPOLLRDHUP | EPOLLET | (tls ? 0 : (uint32_t)EPOLLOUT)) != 0) {
         connection_leave_peer(connection);
         (void)close(fd);
         free(connection->tls);
@@ -280,12 +286,6 @@ static void on_listen_event(struct loop_watch *watch, uint32_t events)
 }
 
 /* ---- turn, drain */
-
-static void on_daemon_event(struct loop_watch *watch, uint32_t events)
-{
-    (void)events;
-    LOOP_OWNER(watch, struct listener, daemon_watch)->pending = true;
-}
 
 static void on_tick(struct loop_timer *timer)
 {
@@ -422,15 +422,6 @@ struct MHD_Daemon *listener_start_daemon(struct listener *listener, unsigned fla
                             items, MHD_OPTION_END);
 }
 
-static int watch_daemon(struct listener *listener)
-{
-    const union MHD_DaemonInfo *info = MHD_get_daemon_info(listener->daemon, MHD_DAEMON_INFO_EPOLL_FD);
-    if (info == NULL)
-        return -1;
-    listener->daemon_watch.fn = on_daemon_event;
-    return loop_watch_add(listener->loop, &listener->daemon_watch, info->epoll_fd, EPOLLIN);
-}
-
 struct listener *listener_new(const struct listener_options *options)
 {
     struct MHD_OptionItem no_items[] = {{MHD_OPTION_END, 0, NULL}};
@@ -445,7 +436,6 @@ struct listener *listener_new(const struct listener_options *options)
     listener->accept_timer.fn = on_accept_retry;
     listener->drain_timer.fn = end_idle;
     listener->look_timer.fn = on_look;
-    listener->daemon_watch.fd = -1;
     listener->lingers = lingers_new(options->loop);
     if (options->conf->limits.connections_per_peer > 0)
         listener->peers = peers_new(options->conf->limits.connections_per_peer);
@@ -453,7 +443,7 @@ struct listener *listener_new(const struct listener_options *options)
     if (listener->lingers == NULL || listener->listens == NULL ||
         (options->conf->limits.connections_per_peer > 0 && listener->peers == NULL) ||
         (listener->daemon = listener_start_daemon(listener, 0, no_items)) == NULL ||
-        watch_daemon(listener) != 0 || listener_tls_start(listener) != 0 ||
+        listener_tls_start(listener) != 0 ||
         loop_timer_set(listener->loop, &listener->tick, loop_now(listener->loop) + TICK_MS) != 0) {
         log_error("the HTTP server library could not be started: %s", strerror(errno));
         listener_free(&listener);
@@ -487,7 +477,6 @@ void listener_free(struct listener **listener)
                 exchange_resume(connection->exchange);
         }
         (void)MHD_run(l->daemon);
-        loop_watch_remove(l->loop, &l->daemon_watch);
         MHD_stop_daemon(l->daemon);
     }
     listener_tls_stop(l);

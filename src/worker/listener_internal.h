@@ -93,7 +93,6 @@ struct listener {
     struct listener_options options;
     struct loop *loop;
     struct MHD_Daemon *daemon;
-    struct loop_watch daemon_watch;
     struct loop_timer tick; /* the library's own timeouts */
     struct loop_timer head_timer;
     struct loop_timer accept_timer; /* after a failure of accept() */

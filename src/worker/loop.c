@@ -12,12 +12,13 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 
-#define LOOP_EVENTS 32 /* few enough that what came first does not wait for all that came with it */
+#define LOOP_EVENTS 128 /* few enough that what came first does not wait for all that came with it */
 
 struct loop {
     int epoll_fd;
     bool stopped;
     int64_t now_ms;
+    int64_t real_ms;
     loop_turn_fn *turn;
     void *turn_arg;
     struct loop_timer **heap; /* binary heap by due_ms */
@@ -27,6 +28,12 @@ struct loop {
     int event_count;
     int event_next; /* the first one not delivered yet */
 };
+
+static void look_at_clocks(struct loop *loop)
+{
+    loop->now_ms = clock_mono_ms();
+    loop->real_ms = clock_real_ms();
+}
 
 struct loop *loop_new(loop_turn_fn *turn, void *arg)
 {
@@ -40,7 +47,7 @@ struct loop *loop_new(loop_turn_fn *turn, void *arg)
     }
     loop->turn = turn;
     loop->turn_arg = arg;
-    loop->now_ms = clock_mono_ms();
+    look_at_clocks(loop);
     return loop;
 }
 
@@ -57,6 +64,11 @@ void loop_free(struct loop **loop)
 int64_t loop_now(const struct loop *loop)
 {
     return loop->now_ms;
+}
+
+int64_t loop_real(const struct loop *loop)
+{
+    return loop->real_ms;
 }
 
 void loop_stop(struct loop *loop)
@@ -200,7 +212,7 @@ void loop_run(struct loop *loop)
     bool again = true;
     while (!loop->stopped) {
         int count = epoll_wait(loop->epoll_fd, loop->events, LOOP_EVENTS, wait_ms(loop, again));
-        loop->now_ms = clock_mono_ms();
+        look_at_clocks(loop);
         loop->event_count = count < 0 ? 0 : count; /* EINTR: an empty turn */
         for (loop->event_next = 0; loop->event_next < loop->event_count;) {
             const struct epoll_event *event = &loop->events[loop->event_next++];
@@ -211,4 +223,5 @@ void loop_run(struct loop *loop)
         run_timers(loop);
         again = loop->turn(loop->turn_arg);
     }
+    loop->stopped = false;
 }

@@ -40,12 +40,15 @@ typedef bool loop_turn_fn(void *arg);
 struct loop *loop_new(loop_turn_fn *turn, void *arg);
 void loop_free(struct loop **loop);
 
-/* Turns until loop_stop(). */
+/* Turns until loop_stop(), and can do so again. */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 
 /* Monotonic milliseconds at the begin of this turn. */
 int64_t loop_now(const struct loop *loop);
+
+/* The same as Unix time. */
+int64_t loop_real(const struct loop *loop);
 
 /* 0, or -1 with errno. */
 int loop_watch_add(struct loop *loop, struct loop_watch *watch, int fd, uint32_t events);

@@ -24,6 +24,8 @@ struct link {
     bool used; /* had a request before */
     bool idle;
     bool watched;
+    bool drained; /* the last read took all that was there */
+    bool ending;  /* the provider has closed, or it broke; what came before may still be there */
     int fd;
     struct loop_watch watch;
     int64_t idle_since_ms;
@@ -153,8 +155,12 @@ ssize_t link_receive(struct link *link, char *out, size_t max);
 #define LINK_AGAIN  (-1)
 #define LINK_BROKEN (-2)
 
-/* What attempt_ready() is called for: EPOLLIN, EPOLLOUT, both or 0. */
+/* What attempt_receive() and attempt_pump() are called for: EPOLLIN, EPOLLOUT, both or 0. Each change is told
+ * of once: what there is to read has to be read until link_is_drained() or LINK_AGAIN. */
 void link_watch(struct link *link, uint32_t events);
+
+/* After link_receive(): whether attempt_receive() will be called when there is more. */
+bool link_is_drained(const struct link *link);
 
 /* ---- upstream_tls.c */
 
@@ -162,11 +168,14 @@ void link_watch(struct link *link, uint32_t events);
 ssize_t link_send_tls(struct link *link, const char *data, size_t len);
 ssize_t link_receive_tls(struct link *link, char *out, size_t max);
 
-/* Between two requests: from now on without the library, where that is possible. */
-void link_go_direct(struct link *link);
+/* Whether this build, with the library that it meets, uses connections without it. */
+bool link_may_go_direct(void);
 
-/* Whether bytes may have been read off the socket that link_receive() did not hand out: the socket tells
- * nothing of them. */
+/* Between two requests: false when there is more than the last answer. From now on the connection is used
+ * without the library, where that is possible. */
+bool link_rest_tls(struct link *link);
+
+/* Whether bytes may have been read off the socket that link_receive() did not hand out. */
 bool link_has_read_more(const struct link *link);
 
 /* ---- upstream_request.c */

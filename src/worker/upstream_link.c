@@ -99,6 +99,7 @@ ssize_t link_receive(struct link *link, char *out, size_t max)
         return link_receive_tls(link, out, max);
     for (;;) {
         ssize_t got = recv(link->fd, out, max, MSG_DONTWAIT);
+        link->drained = got < (ssize_t)max;
         if (got >= 0)
             return got;
         if (errno == EAGAIN)
@@ -106,6 +107,12 @@ ssize_t link_receive(struct link *link, char *out, size_t max)
         if (errno != EINTR)
             return broken(link, strerror(errno));
     }
+}
+
+/* Inside TLS nobody can see it: it is read on until there is nothing. */
+bool link_is_drained(const struct link *link)
+{
+    return !link->tls && link->drained && !link->ending;
 }
 
 /* On an idle connection there is nothing to come but its end; inside TLS there may be a word between the two
@@ -122,6 +129,7 @@ static void on_event(struct loop_watch *watch, uint32_t events)
     struct link *link = LOOP_OWNER(watch, struct link, watch);
     struct attempt *attempt = link->attempt;
     link->links->progress = true;
+    link->ending |= (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
     if (attempt == NULL) {
         on_idle_event(link);
         return;
@@ -142,6 +150,7 @@ void link_watch(struct link *link, uint32_t events)
         link->watched = false;
         return;
     }
+    events |= EPOLLET | (events & EPOLLIN ? (uint32_t)EPOLLRDHUP : 0);
     if (link->watched)
         failed = loop_watch_change(loop, &link->watch, events);
     else
@@ -302,14 +311,12 @@ void link_release(struct link *link, bool reusable)
 {
     struct links *links = link->links;
     link->attempt = NULL;
-    if (!reusable || !link->connected) {
+    if (!reusable || !link->connected || link->ending || (link->tls && !link_rest_tls(link))) {
         close_link(link);
         return;
     }
     if (links->idle_count >= links->idle_max)
         close_oldest(links);
-    if (link->tls)
-        link_go_direct(link);
     link_watch(link, EPOLLIN);
     unlink_from(&links->busy, link);
     link->idle = true;

@@ -260,8 +260,7 @@ void attempt_receive(struct attempt *attempt)
             on_end(attempt, got);
             return;
         }
-        /* What is left in a plain socket tells of itself; what TLS has read already does not. */
-        if (!take(attempt, upstream->scratch, (size_t)got) || !link_has_read_more(attempt->link))
+        if (!take(attempt, upstream->scratch, (size_t)got) || link_is_drained(attempt->link))
             return;
     }
     attempt->more = true; /* others want their turn too */

@@ -45,16 +45,13 @@ static SSL *session_of(const struct link *link)
     return info->internals;
 }
 
-static bool was_tried(void)
+bool link_may_go_direct(void)
 {
     return DIRECT_TLS && curl_version_info(CURLVERSION_NOW)->version_num == LIBCURL_VERSION_NUM;
 }
 
-void link_go_direct(struct link *link)
+static void go_direct(struct link *link, SSL *session)
 {
-    SSL *session = link->session == NULL && was_tried() ? session_of(link) : NULL;
-    if (session == NULL || SSL_has_pending(session))
-        return;
     BIO *socket = BIO_new_socket(link->fd, BIO_NOCLOSE);
     if (socket == NULL) {
         ERR_clear_error();
@@ -152,4 +149,16 @@ ssize_t link_receive_tls(struct link *link, char *out, size_t max)
 bool link_has_read_more(const struct link *link)
 {
     return link->tls && (link->session == NULL || SSL_has_pending(link->session) != 0);
+}
+
+bool link_rest_tls(struct link *link)
+{
+    SSL *session = link->session != NULL ? link->session : session_of(link);
+    char byte;
+    /* It may be something that TLS has to say. */
+    if (session != NULL && SSL_has_pending(session) && link_receive_tls(link, &byte, 1) != LINK_AGAIN)
+        return false;
+    if (session != NULL && link->session == NULL && link_may_go_direct())
+        go_direct(link, session);
+    return true;
 }

@@ -72,9 +72,9 @@ static bool env_mark(void *arg, size_t provider, size_t index, bool permanent, i
 
 static void env_clock(void *arg, struct store_clock *now)
 {
-    (void)arg;
-    now->mono_ms = clock_mono_ms();
-    now->real_ms = clock_real_ms();
+    const struct worker *worker = arg;
+    now->mono_ms = loop_now(worker->loop);
+    now->real_ms = loop_real(worker->loop);
 }
 
 static void env_log(void *arg, const struct access_record *record)
@@ -113,7 +113,7 @@ static void on_flush(struct loop_timer *timer)
 static void write_out(struct worker *worker)
 {
     struct store_clock now;
-    env_clock(NULL, &now);
+    env_clock(worker, &now);
     int64_t access_ms = access_flush(now.mono_ms, 0);
     int64_t store_ms = store_flush(worker->store, &now);
     int64_t due_ms = access_ms < store_ms ? access_ms : store_ms;
@@ -207,6 +207,7 @@ static int make_parts(struct worker *worker)
         .refresh = env_refresh,
         .mark = env_mark,
         .clock = env_clock,
+        .clock_arg = worker,
         .log = env_log,
         .log_arg = worker,
         .dump = worker->dump,

@@ -40,7 +40,7 @@ BEGIN {
     owner["confuse.h"] = "^src/io/conf[a-z0-9_]*[.][ch]$"
     owner["seccomp.h"] = "^src/io/sandbox[.]c$"
     owner["jansson.h"] = "^src/(clavigerctl[a-z0-9_]*|io/dump_json)[.][ch]$"
-    owner["openssl/"] = "^src/(base/digest|io/conf_tls|worker/upstream_link)[.]c$"
+    owner["openssl/"] = "^src/(base/digest|io/conf_tls|worker/upstream_tls)[.]c$"
     owner["gnutls/"] = "^src/worker/listener_tls[.]c$"
 
     # core is pure: these headers can neither read, write, wait nor ask for the time

@@ -326,6 +326,40 @@ START_TEST(idle_timeout_runs_beside_a_paused_upload)
 }
 END_TEST
 
+/* ---- more than is read at a time */
+
+#define MUCH 150000 /* some reads, and less than what the socket takes at once */
+
+static void answer_much(void)
+{
+    static char text[MUCH + 64];
+    int head = snprintf(text, sizeof text, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", MUCH);
+    memset(text + head, 'x', MUCH);
+    say(0, text);
+}
+
+static void answer_much_and_hang_up(void)
+{
+    answer_much();
+    hang_up(0);
+}
+
+/* It is all there at once, and nothing comes after it that would tell of it again. */
+START_TEST(an_answer_of_many_reads)
+{
+    static const struct step steps[][4] = {
+        {{always, get_first}, {first_head_came, answer_much}, {first_is_done, NULL}, {NULL, NULL}},
+        {{always, get_first},
+         {first_head_came, answer_much_and_hang_up},
+         {first_is_done, NULL},
+         {NULL, NULL}},
+    };
+    play(steps[_i]);
+    expect_result(0, UPSTREAM_COMPLETE);
+    ck_assert_uint_eq(world.calls[0].body.len, MUCH);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("upstream_faults");
@@ -337,6 +371,7 @@ int main(void)
     tcase_add_test(tcase, a_name_that_takes_too_long);
     tcase_add_loop_test(tcase, header_timeout_runs_from_the_last_byte, 0, 3);
     tcase_add_loop_test(tcase, idle_timeout_runs_beside_a_paused_upload, 0, 2);
+    tcase_add_loop_test(tcase, an_answer_of_many_reads, 0, 2);
     tcase_add_loop_test(tcase, early_answers_end, 0, 2 * EARLY_COUNT);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
