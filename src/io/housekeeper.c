@@ -10,6 +10,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "io/store_checkpoint.h"
 #include "io/store_deadlines.h"
 #include "io/store_file.h"
 #include "io/store_schema.h"
@@ -31,18 +32,11 @@
 #define BUSY_MS 100
 /* A file that others use is given more time at the end, when nobody waits. */
 #define LAST_BUSY_MS 1000
-/* Pauses after a checkpoint that a reader or writer stood in the way of: it keeps writers waiting while it
- * waits. */
-#define PAUSE_MAX_MS 5000
 /* How often the file is read through for damage, and up to which size: well under a millisecond. */
 #define CHECK_MS        1000
 #define CHECK_MAX_BYTES (256 * 1024)
-/* A WAL that could not be emptied for so long is worth a word. */
-#define BLOCKED_MS 60000
 /* A mark's time is that of its process's loop, which may lie this far behind. */
 #define MARK_SLACK_MS 1000
-/* The database's pages are of SQLite's default size; each frame of the WAL has a header of 24 bytes. */
-#define FRAME_BYTES (4096 + 24)
 
 enum health {
     FINE,
@@ -89,10 +83,7 @@ struct housekeeper {
     unsigned redo_rounds; /* so many ticks more */
     int64_t check_at;
     struct store_deadlines deadlines;
-    int64_t checkpoint_at;
-    int64_t checkpoint_pause_ms;
-    int64_t blocked_since; /* INT64_MAX = not blocked */
-    bool blocked_said;
+    struct store_checkpoint checkpoint;
 };
 
 /* Takes the lock when it is free. A lock file that was removed is no lock any more. */
@@ -433,37 +424,12 @@ static int sync_keys(struct housekeeper *hk, struct buf *reason)
     return SQLITE_OK;
 }
 
-/* An SQLite result code; a checkpoint that has to wait is no failure. */
-static int checkpoint(struct housekeeper *hk, const struct store_clock *now)
+/* Passes the SQLite result code on. */
+static int note_damage(struct housekeeper *hk, int code)
 {
-    off_t size = 0;
-    int code;
-
-    if (store_file_beside(hk->options.path, "-wal", &size) == 0 ||
-        size < (off_t)HOUSEKEEPER_WAL_FRAMES * FRAME_BYTES || now->mono_ms < hk->checkpoint_at)
-        return SQLITE_OK;
-    code = sqlite3_wal_checkpoint_v2(hk->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-    if (!store_schema_is_busy(code)) {
-        hk->checkpoint_pause_ms = HOUSEKEEPER_TICK_MS;
-        hk->blocked_since = INT64_MAX;
-        hk->blocked_said = false;
-        if (store_schema_is_damage(code))
-            atomic_store(&hk->options.shared->database_damaged, 1);
-        return code;
-    }
-    hk->checkpoint_at = now->mono_ms + hk->checkpoint_pause_ms;
-    hk->checkpoint_pause_ms =
-        hk->checkpoint_pause_ms * 2 < PAUSE_MAX_MS ? hk->checkpoint_pause_ms * 2 : PAUSE_MAX_MS;
-    if (hk->blocked_since == INT64_MAX)
-        hk->blocked_since = now->mono_ms;
-    if (!hk->blocked_said && now->mono_ms - hk->blocked_since >= BLOCKED_MS) {
-        log_warning(
-            "state database %s: another process reads it for over a minute, so that its WAL only grows; "
-            "fuser(1) shows which, end that one",
-            hk->options.path);
-        hk->blocked_said = true;
-    }
-    return SQLITE_OK;
+    if (store_schema_is_damage(code))
+        atomic_store(&hk->options.shared->database_damaged, 1);
+    return code;
 }
 
 /* Everything about the file itself. An SQLite result code. */
@@ -517,7 +483,7 @@ void housekeeper_tick(struct housekeeper *hk, const struct store_clock *now)
     if (code == SQLITE_OK && hk->db != NULL)
         code = sync_keys(hk, &reason);
     if (code == SQLITE_OK && hk->db != NULL && hk->holds_lock)
-        code = checkpoint(hk, now);
+        code = note_damage(hk, store_checkpoint_tick(&hk->checkpoint, hk->db, now));
     if (code == SQLITE_OK && hk->lock_fd < 0) {
         buf_printf(
             &reason,
@@ -572,9 +538,7 @@ struct housekeeper *housekeeper_new(const struct housekeeper_options *options)
     hk->sync_due = true;
     hk->check_at = INT64_MIN;
     store_deadlines_init(&hk->deadlines, options->providers, options->pools, options->store, options->shared);
-    hk->checkpoint_at = INT64_MIN;
-    hk->checkpoint_pause_ms = HOUSEKEEPER_TICK_MS;
-    hk->blocked_since = INT64_MAX;
+    store_checkpoint_init(&hk->checkpoint, options->path);
     return hk;
 }
 
