@@ -89,9 +89,9 @@ static void count_usage(struct worker *worker, const struct access_record *recor
 static void env_log(void *arg, const struct access_record *record)
 {
     struct worker *worker = arg;
-    counts_request(&worker->counts, record);
     if (record->usage != NULL)
         count_usage(worker, record);
+    counts_request(&worker->counts, record);
     if (worker->heritage->conf->log.access)
         access_log(record, loop_now(worker->loop));
 }
