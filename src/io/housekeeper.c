@@ -32,6 +32,8 @@
 
 /* How long one step may wait for a lock; the admin listener waits with it. */
 #define BUSY_MS 100
+/* Token counts come again at the next tick. */
+#define USAGE_BUSY_MS 20
 /* A file that others use is given more time at the end, when nobody waits. */
 #define LAST_BUSY_MS 1000
 /* How often the file is read through for damage, and up to which size: well under a millisecond. Of a larger
@@ -444,8 +446,7 @@ static int keep_usage(struct housekeeper *hk, const struct store_clock *now)
 {
     int code;
 
-    /* It can wait longer than whoever waits for the admin listener. */
-    store_vfs_wait(hk->db, 0);
+    store_vfs_wait(hk->db, USAGE_BUSY_MS);
     code = store_usage_tick(&hk->usage, hk->db, hk->holds_lock, now);
     store_vfs_wait(hk->db, BUSY_MS);
     /* A file that could only be read when it was opened stays so for this connection. */
