@@ -25,6 +25,7 @@ static const char USAGE[] = "usage: clavigerctl [-c FILE] [--json] COMMAND [ARGU
 static const char HELP[] =
     "  status                 the daemon, its workers and the pools\n"
     "  keys [PROVIDER]        every key's state, in the order of the walk\n"
+    "  usage [PROVIDER]       token counts since a while, by provider and model\n"
     "  reset PROVIDER [KEY]   make a key, or all of the provider, valid again\n"
     "  disable PROVIDER KEY   take a key out of use\n"
     "  enable PROVIDER KEY    bring it back\n"
@@ -36,6 +37,8 @@ static const char HELP[] =
     "      --json             print JSON\n"
     "      --watch            with keys: show them again and again\n"
     "      --interval SECONDS how often --watch does, 1 unless told otherwise\n"
+    "      --since TIME       with usage: whole hours since 30m, 24h, 7d, ...; 24h unless told otherwise\n"
+    "      --by WHAT          with usage: by client, key or model\n"
     "  -V, --version          print the version\n"
     "  -h, --help             print this\n"
     "Exit status: 0 done, 1 failed, 2 wrong usage, 3 clavigerd is not running.\n"
@@ -151,10 +154,15 @@ static const struct command {
     /* about a configuration that has errors; NEEDS_NONE: none is read */
     enum { TAKES_NO_ERROR, TELLS_ERRORS, LEAVES_ERRORS, NEEDS_NONE } mood;
 } COMMANDS[] = {
-    {"status", run_status, 0, 0, TELLS_ERRORS},   {"keys", clavigerctl_keys, 0, 1, TAKES_NO_ERROR},
-    {"reset", run_reset, 1, 2, TAKES_NO_ERROR},   {"disable", run_disable, 2, 2, TAKES_NO_ERROR},
-    {"enable", run_enable, 2, 2, TAKES_NO_ERROR}, {"reload", run_reload, 0, 0, LEAVES_ERRORS},
-    {"stop", run_stop, 0, 0, LEAVES_ERRORS},      {"token", clavigerctl_token, 1, 1, NEEDS_NONE},
+    {"status", run_status, 0, 0, TELLS_ERRORS},
+    {"keys", clavigerctl_keys, 0, 1, TAKES_NO_ERROR},
+    {"reset", run_reset, 1, 2, TAKES_NO_ERROR},
+    {"disable", run_disable, 2, 2, TAKES_NO_ERROR},
+    {"enable", run_enable, 2, 2, TAKES_NO_ERROR},
+    {"reload", run_reload, 0, 0, LEAVES_ERRORS},
+    {"stop", run_stop, 0, 0, LEAVES_ERRORS},
+    {"token", clavigerctl_token, 1, 1, NEEDS_NONE},
+    {"usage", clavigerctl_usage, 0, 1, TAKES_NO_ERROR},
 };
 
 static const struct command *find_command(const char *name)
@@ -203,6 +211,8 @@ static int parse_options(int argc, char **argv, struct options *options)
         {"json", no_argument, NULL, 'j'},
         {"watch", no_argument, NULL, 'w'},
         {"interval", required_argument, NULL, 'i'},
+        {"since", required_argument, NULL, 's'},
+        {"by", required_argument, NULL, 'b'},
         {"version", no_argument, NULL, 'V'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
@@ -221,6 +231,12 @@ static int parse_options(int argc, char **argv, struct options *options)
             break;
         case 'i':
             options->interval = optarg;
+            break;
+        case 's':
+            options->call.since = optarg;
+            break;
+        case 'b':
+            options->call.by = optarg;
             break;
         case 'V':
             printf("clavigerctl/%s\n", PACKAGE_VERSION);
@@ -270,6 +286,8 @@ static void check_usage(struct options *options, const char *name, const struct 
         buf_puts(reason, "--interval is for keys --watch");
     else if (!parse_interval(options))
         buf_puts(reason, "--interval takes seconds, from 0.1 to 86400");
+    else
+        clavigerctl_usage_check(&options->call, strcmp(command->name, "usage") == 0, reason);
 }
 
 int main(int argc, char **argv)

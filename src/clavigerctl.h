@@ -23,6 +23,8 @@ struct call {
     bool json;
     bool watch;
     int64_t interval_ms;                  /* of watch */
+    const char *since;                    /* of usage, as written; NULL = not given */
+    const char *by;                       /* the same */
     const char *arguments[CTL_ARGUMENTS]; /* behind the command's name; NULL = not given */
 };
 
@@ -39,6 +41,17 @@ int clavigerctl_fail(const struct call *call, int status, const struct buf *reas
 
 /* The command `keys`, once or again and again. */
 int clavigerctl_keys(const struct call *call);
+
+/* Whether the configuration has a provider of that name. */
+bool clavigerctl_has_provider(const struct conf *conf, const char *name);
+
+/* clavigerctl_usage.c */
+
+/* What is wrong with the options of `usage`, in *reason; usage: whether that is the command. */
+void clavigerctl_usage_check(const struct call *call, bool usage, struct buf *reason);
+
+/* The command `usage`. */
+int clavigerctl_usage(const struct call *call);
 
 /* clavigerctl_ask.c */
 

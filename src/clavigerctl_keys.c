@@ -6,7 +6,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-static bool has_provider(const struct conf *conf, const char *name)
+bool clavigerctl_has_provider(const struct conf *conf, const char *name)
 {
     for (size_t i = 0; i < conf->providers.count; i++) {
         if (strcmp(conf->providers.items[i].name, name) == 0)
@@ -66,7 +66,7 @@ static int compose(const struct call *call, unsigned width, struct buf *out)
     const char *provider = call->arguments[0];
     /* One that is configured may have no key; to the database it is one like any other that it does not know.
      */
-    bool known = provider && has_provider(call->conf, provider);
+    bool known = provider && clavigerctl_has_provider(call->conf, provider);
     struct store_rows rows = {0};
     struct buf reason = {0};
     int result = store_edit_list(call->conf->state_db, known ? NULL : provider, &rows, &reason);

@@ -36,6 +36,7 @@ struct access_record {
         *upstream_id; /* the provider's own id of the request; NULL = it sent none, and there is no field */
     /* Not in the line: */
     long provider_index;       /* in the configuration, -1 = none */
+    const char *token_name;    /* of the client whose token it carried, NULL = none */
     const struct usage *usage; /* what the provider reported, NULL = nothing */
     bool walked;               /* it walked the pool of the provider */
 };

@@ -63,7 +63,8 @@ struct conf {
     struct client_list *clients; /* what is in it; NULL = no such file, or the paths alone were asked for */
     char *user_agent;
     int64_t watchdog_ms;
-    bool usage; /* token counts are read from responses */
+    bool usage;          /* token counts are read from responses */
+    unsigned usage_days; /* they are kept in the database so long; 0 = for ever */
     bool allow_anonymous;
     bool sandbox; /* children may only use the system calls that they need */
     struct provider_list providers;

@@ -76,6 +76,7 @@ const struct conf_option conf_main_options[] = {
     CFG_PLAIN("user_agent", CONF_TEXT, struct conf, user_agent, "aibridge"),
     CFG_RANGE("watchdog", CONF_DURATION, struct conf, watchdog_ms, "30s", 100 * MS, DAY),
     CFG_PLAIN("usage", CONF_BOOL, struct conf, usage, "true"),
+    CFG_RANGE("usage_days", CONF_UNSIGNED, struct conf, usage_days, "90", 0, 36500),
     CFG_PLAIN("allow_anonymous", CONF_BOOL, struct conf, allow_anonymous, "false"),
     CFG_PLAIN("sandbox", CONF_BOOL, struct conf, sandbox, CFG_SANDBOX),
     CFG_LAST,

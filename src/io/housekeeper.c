@@ -8,13 +8,16 @@
  */
 #include "io/housekeeper.h"
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "io/store_checkpoint.h"
 #include "io/store_deadlines.h"
 #include "io/store_file.h"
 #include "io/store_schema.h"
 #include "io/store_tables.h"
 #include "io/store_trouble.h"
+#include "io/store_usage.h"
 #include "io/store_vfs.h"
 
 #include <errno.h>
@@ -29,20 +32,16 @@
 
 /* How long one step may wait for a lock; the admin listener waits with it. */
 #define BUSY_MS 100
+/* Token counts come again at the next tick. */
+#define USAGE_BUSY_MS 20
 /* A file that others use is given more time at the end, when nobody waits. */
 #define LAST_BUSY_MS 1000
-/* Pauses after a checkpoint that a reader or writer stood in the way of: it keeps writers waiting while it
- * waits. */
-#define PAUSE_MAX_MS 5000
-/* How often the file is read through for damage, and up to which size: well under a millisecond. */
+/* How often the file is read through for damage, and up to which size: well under a millisecond. Of a larger
+ * one the key states are. */
 #define CHECK_MS        1000
 #define CHECK_MAX_BYTES (256 * 1024)
-/* A WAL that could not be emptied for so long is worth a word. */
-#define BLOCKED_MS 60000
 /* A mark's time is that of its process's loop, which may lie this far behind. */
 #define MARK_SLACK_MS 1000
-/* The database's pages are of SQLite's default size; each frame of the WAL has a header of 24 bytes. */
-#define FRAME_BYTES (4096 + 24)
 
 enum health {
     FINE,
@@ -51,7 +50,7 @@ enum health {
     REPLACED, /* another file at PATH */
     ORPHANED, /* -wal or -shm is gone or another one */
     SUSPECT,  /* a process met damage, or the file has shrunk */
-    STRIPPED, /* its table or view was dropped or changed */
+    STRIPPED, /* a table or view was dropped or changed */
 };
 
 static const char *const health_words[] = {
@@ -89,10 +88,8 @@ struct housekeeper {
     unsigned redo_rounds; /* so many ticks more */
     int64_t check_at;
     struct store_deadlines deadlines;
-    int64_t checkpoint_at;
-    int64_t checkpoint_pause_ms;
-    int64_t blocked_since; /* INT64_MAX = not blocked */
-    bool blocked_said;
+    struct store_checkpoint checkpoint;
+    struct store_usage usage;
 };
 
 /* Takes the lock when it is free. A lock file that was removed is no lock any more. */
@@ -129,14 +126,16 @@ static bool is_stripped(struct housekeeper *hk)
 /* Looks for damage that no process meets because it has the pages in its memory. */
 static void check(struct housekeeper *hk, const struct store_clock *now)
 {
+    const char *look =
+        hk->seen.size <= CHECK_MAX_BYTES ? "PRAGMA quick_check(1)" : "PRAGMA quick_check(key_state)";
     int64_t sound = 1;
     int code;
 
-    if (hk->db == NULL || now->mono_ms < hk->check_at || hk->seen.size > CHECK_MAX_BYTES)
+    if (hk->db == NULL || now->mono_ms < hk->check_at)
         return;
     hk->check_at = now->mono_ms + CHECK_MS;
     sqlite3_db_release_memory(hk->db);
-    code = store_tables_query(hk->db, "PRAGMA quick_check(1)", "ok", &sound);
+    code = store_tables_query(hk->db, look, "ok", &sound);
     if (store_schema_is_damage(code) || (code == SQLITE_OK && !sound))
         atomic_store(&hk->options.shared->database_damaged, 1);
 }
@@ -414,7 +413,8 @@ static int mend(struct housekeeper *hk, enum health health, const struct store_c
     if (health == REPLACED && store_file_beside(path, "-wal", NULL) == hk->seen.wal)
         store_file_drop_sidecars(path);
     detach(hk);
-    if (store_schema_prepare(path, (uid_t)-1, (gid_t)-1, BUSY_MS, &damaged, reason) < 0)
+    if ((health == SUSPECT ? store_schema_repair(path, BUSY_MS, &damaged, reason)
+                           : store_schema_prepare(path, (uid_t)-1, (gid_t)-1, BUSY_MS, &damaged, reason)) < 0)
         return SQLITE_CANTOPEN;
     if (damaged != NULL)
         log_error("state database %s: is damaged; it was moved to %s and is made again", path, damaged);
@@ -433,37 +433,26 @@ static int sync_keys(struct housekeeper *hk, struct buf *reason)
     return SQLITE_OK;
 }
 
-/* An SQLite result code; a checkpoint that has to wait is no failure. */
-static int checkpoint(struct housekeeper *hk, const struct store_clock *now)
+/* Passes the SQLite result code on. */
+static int note_damage(struct housekeeper *hk, int code)
 {
-    off_t size = 0;
+    if (store_schema_is_damage(code))
+        atomic_store(&hk->options.shared->database_damaged, 1);
+    return code;
+}
+
+/* An SQLite result code. */
+static int keep_usage(struct housekeeper *hk, const struct store_clock *now)
+{
     int code;
 
-    if (store_file_beside(hk->options.path, "-wal", &size) == 0 ||
-        size < (off_t)HOUSEKEEPER_WAL_FRAMES * FRAME_BYTES || now->mono_ms < hk->checkpoint_at)
-        return SQLITE_OK;
-    code = sqlite3_wal_checkpoint_v2(hk->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-    if (!store_schema_is_busy(code)) {
-        hk->checkpoint_pause_ms = HOUSEKEEPER_TICK_MS;
-        hk->blocked_since = INT64_MAX;
-        hk->blocked_said = false;
-        if (store_schema_is_damage(code))
-            atomic_store(&hk->options.shared->database_damaged, 1);
-        return code;
-    }
-    hk->checkpoint_at = now->mono_ms + hk->checkpoint_pause_ms;
-    hk->checkpoint_pause_ms =
-        hk->checkpoint_pause_ms * 2 < PAUSE_MAX_MS ? hk->checkpoint_pause_ms * 2 : PAUSE_MAX_MS;
-    if (hk->blocked_since == INT64_MAX)
-        hk->blocked_since = now->mono_ms;
-    if (!hk->blocked_said && now->mono_ms - hk->blocked_since >= BLOCKED_MS) {
-        log_warning(
-            "state database %s: another process reads it for over a minute, so that its WAL only grows; "
-            "fuser(1) shows which, end that one",
-            hk->options.path);
-        hk->blocked_said = true;
-    }
-    return SQLITE_OK;
+    store_vfs_wait(hk->db, USAGE_BUSY_MS);
+    code = store_usage_tick(&hk->usage, hk->db, hk->holds_lock, now);
+    store_vfs_wait(hk->db, BUSY_MS);
+    /* A file that could only be read when it was opened stays so for this connection. */
+    if ((code & 0xff) == SQLITE_READONLY && sqlite3_db_readonly(hk->db, "main") == 1)
+        detach(hk);
+    return code;
 }
 
 /* Everything about the file itself. An SQLite result code. */
@@ -517,7 +506,9 @@ void housekeeper_tick(struct housekeeper *hk, const struct store_clock *now)
     if (code == SQLITE_OK && hk->db != NULL)
         code = sync_keys(hk, &reason);
     if (code == SQLITE_OK && hk->db != NULL && hk->holds_lock)
-        code = checkpoint(hk, now);
+        code = note_damage(hk, store_checkpoint_tick(&hk->checkpoint, hk->db, now));
+    if (code == SQLITE_OK && hk->db != NULL)
+        code = note_damage(hk, keep_usage(hk, now));
     if (code == SQLITE_OK && hk->lock_fd < 0) {
         buf_printf(
             &reason,
@@ -572,10 +563,19 @@ struct housekeeper *housekeeper_new(const struct housekeeper_options *options)
     hk->sync_due = true;
     hk->check_at = INT64_MIN;
     store_deadlines_init(&hk->deadlines, options->providers, options->pools, options->store, options->shared);
-    hk->checkpoint_at = INT64_MIN;
-    hk->checkpoint_pause_ms = HOUSEKEEPER_TICK_MS;
-    hk->blocked_since = INT64_MAX;
+    store_checkpoint_init(&hk->checkpoint, options->path);
+    store_usage_init(&hk->usage, &options->shared->usage, options->usage_days);
     return hk;
+}
+
+static void end_usage(struct housekeeper *hk)
+{
+    struct store_clock now = {.mono_ms = clock_mono_ms(), .real_ms = clock_real_ms()};
+    int code = store_usage_finish(&hk->usage, hk->db, &now);
+
+    if (code != SQLITE_OK)
+        log_error("state database %s: the last token counts cannot be written: %s; %s", hk->options.path,
+                  sqlite3_errstr(code), store_schema_advice(code));
 }
 
 void housekeeper_free(struct housekeeper **housekeeper)
@@ -584,8 +584,11 @@ void housekeeper_free(struct housekeeper **housekeeper)
 
     if (hk == NULL)
         return;
-    if (hk->db != NULL && hk->holds_lock) {
+    if (hk->db != NULL) {
         store_vfs_wait(hk->db, LAST_BUSY_MS);
+        end_usage(hk);
+    }
+    if (hk->db != NULL && hk->holds_lock) {
         sqlite3_wal_checkpoint_v2(hk->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     }
     detach(hk);

@@ -18,6 +18,7 @@
 
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2, "shared words must not need a lock");
 _Static_assert(sizeof(struct shared) <= UINT32_MAX, "the size must fit its field");
+_Static_assert(USAGE_SLOTS == SHARED_WORKERS_MAX, "each worker has its cells");
 _Static_assert((SHARED_KEYS_MAX & (SHARED_KEYS_MAX - 1)) == 0, "the slot table is probed with a mask");
 
 /* The parts of shared_key.word, from the lowest bit on. */

@@ -15,6 +15,7 @@
 #include "core/key.h"
 #include "io/history.h"
 #include "io/metrics.h"
+#include "io/usage_cells.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -23,7 +24,7 @@
 
 /* To be raised with every change of struct shared or of what a field of it means. Its size is looked at too.
  */
-#define SHARED_LAYOUT 2
+#define SHARED_LAYOUT 3
 
 #define SHARED_WORKERS_MAX 512  /* slots, old generations that still drain included */
 #define SHARED_KEYS_MAX    4096 /* distinct keys over all providers and reloads */
@@ -76,6 +77,7 @@ struct shared {
     struct history history;
     struct shared_worker workers[SHARED_WORKERS_MAX];
     struct shared_key keys[SHARED_KEYS_MAX];
+    struct usage_cells usage;
 };
 
 /* "ok", "busy", "failing"; "free", "starting", "ready", "draining": the words of every page, answer and

@@ -49,8 +49,7 @@ void store_rows_keep(struct store_rows *rows, const char *provider)
     rows->count = kept;
 }
 
-/* Opens a database that this version knows. NULL and *reason. */
-static sqlite3 *open_known(const char *path, struct buf *reason)
+struct sqlite3 *store_edit_open(const char *path, struct buf *reason)
 {
     sqlite3_stmt *stmt = NULL;
     struct stat st;
@@ -152,7 +151,7 @@ static void explain_no_provider(struct buf *reason, const char *path, sqlite3 *d
 int store_edit_list(const char *path, const char *provider, struct store_rows *rows, struct buf *reason)
 {
     sqlite3_stmt *stmt = NULL;
-    sqlite3 *db = open_known(path, reason);
+    sqlite3 *db = store_edit_open(path, reason);
     int code;
 
     *rows = (struct store_rows){0};
@@ -344,7 +343,7 @@ static int update_rows(sqlite3 *db, enum store_edit_action action, const char *p
 int store_edit_apply(const char *path, enum store_edit_action action, const char *provider, const char *key,
                      int64_t now_real_ms, int *changed, struct buf *reason)
 {
-    sqlite3 *db = open_known(path, reason);
+    sqlite3 *db = store_edit_open(path, reason);
     sqlite3_int64 rowid = 0;
     int code;
 

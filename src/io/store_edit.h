@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct sqlite3;
+
 /* A row of the view `keys`. Strings are owned by the list. */
 struct store_row {
     char *provider;
@@ -54,5 +56,8 @@ enum store_edit_action {
  */
 int store_edit_apply(const char *path, enum store_edit_action action, const char *provider, const char *key,
                      int64_t now_real_ms, int *changed, struct buf *reason);
+
+/* Opens a database whose schema this version knows, for store_edit and store_usage_list. NULL and *reason. */
+struct sqlite3 *store_edit_open(const char *path, struct buf *reason);
 
 #endif

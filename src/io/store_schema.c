@@ -17,7 +17,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A file up to this size is read through for damage at the start: some 20 ms. */
+/* A file up to this size is read through for damage at the start: some 20 ms. Of a larger one the key states
+ * are. */
 #define CHECK_MAX_BYTES (4 * 1024 * 1024)
 
 bool store_schema_is_busy(int sqlite_code)
@@ -256,9 +257,11 @@ int store_schema_salvage(struct sqlite3 *db, const char *path, int *sqlite_code,
 
 enum verdict { GOOD, OLDER, DAMAGED, REFUSED };
 
-/* Judges a file that exists, and leaves it as it is. On REFUSED *reason says why. */
-static enum verdict examine(const char *path, off_t size, int busy_ms, struct buf *reason)
+/* Judges a file that exists, and leaves it as it is; whole: all of it is looked at for damage, however long
+ * that takes. On REFUSED *reason says why. */
+static enum verdict examine(const char *path, bool whole, int busy_ms, struct buf *reason)
 {
+    const char *look = whole ? "PRAGMA integrity_check(1)" : "PRAGMA integrity_check(key_state)";
     sqlite3 *db = NULL;
     int64_t version = 0;
     int64_t foreign = 0;
@@ -271,9 +274,9 @@ static enum verdict examine(const char *path, off_t size, int busy_ms, struct bu
         code = store_tables_query(db, "PRAGMA user_version", NULL, &version);
     if (code == SQLITE_OK)
         code = is_foreign(db, &foreign);
-    if (code == SQLITE_OK && version <= STORE_SCHEMA_VERSION && !foreign && size <= CHECK_MAX_BYTES)
-        code = store_tables_query(db, "PRAGMA integrity_check(1)", "ok", &sound);
-    if (code == SQLITE_OK && version == STORE_SCHEMA_VERSION && !foreign && sound)
+    if (code == SQLITE_OK && version <= STORE_SCHEMA_VERSION && !foreign)
+        code = store_tables_query(db, look, "ok", &sound);
+    if (code == SQLITE_OK && version > 0 && version <= STORE_SCHEMA_VERSION && sound)
         code = store_tables_are_ours(db, &ours);
     if (store_schema_is_damage(code) || (code == SQLITE_OK && !sound)) {
         verdict = DAMAGED;
@@ -316,11 +319,11 @@ int store_schema_check(const char *path, struct buf *reason)
 
     if (lstat(path, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size == 0)
         return 0; /* made anew, or conf has said what is wrong */
-    return examine(path, st.st_size, 0, reason) == REFUSED ? -1 : 0;
+    return examine(path, st.st_size <= CHECK_MAX_BYTES, 0, reason) == REFUSED ? -1 : 0;
 }
 
-int store_schema_prepare(const char *path, uid_t owner, gid_t group, int busy_ms, char **damaged,
-                         struct buf *reason)
+/* whole: see examine(). */
+static int make_ready(const char *path, bool whole, int busy_ms, char **damaged, struct buf *reason)
 {
     struct stat st;
     enum verdict verdict;
@@ -340,7 +343,7 @@ int store_schema_prepare(const char *path, uid_t owner, gid_t group, int busy_ms
         if (create_new(path, &st, true, reason) < 0)
             return -1;
     } else {
-        verdict = examine(path, st.st_size, busy_ms, reason);
+        verdict = examine(path, whole || st.st_size <= CHECK_MAX_BYTES, busy_ms, reason);
         if (verdict == REFUSED)
             return -1;
         if (verdict == DAMAGED && store_file_set_aside(path, damaged) < 0) {
@@ -352,11 +355,24 @@ int store_schema_prepare(const char *path, uid_t owner, gid_t group, int busy_ms
         if (verdict != DAMAGED && bring_up(path, busy_ms, reason) < 0)
             return -1;
     }
+    return 0;
+}
+
+int store_schema_prepare(const char *path, uid_t owner, gid_t group, int busy_ms, char **damaged,
+                         struct buf *reason)
+{
+    if (make_ready(path, false, busy_ms, damaged, reason) < 0)
+        return -1;
     if (store_file_give(path, owner, group) < 0) {
         explain_errno(reason, path, "cannot be given to the user of the workers");
         return -1;
     }
     return 0;
+}
+
+int store_schema_repair(const char *path, int busy_ms, char **damaged, struct buf *reason)
+{
+    return make_ready(path, true, busy_ms, damaged, reason);
 }
 
 static const struct key *find_configured(const struct provider_list *providers, const char *provider,

@@ -1,8 +1,8 @@
 /*
  * store_schema: the state database as a file: made, migrated, checked, moved aside when damaged, and brought
  * in line with the configured keys. Used by the master before it forks, by the admin process when the file
- * has to be made anew, and by clavigerctl. <sqlite3.h> is included by this, store, store_trouble, store_edit
- * and housekeeper only.
+ * has to be made anew, and by clavigerctl. <sqlite3.h> is included by the store family and
+ * housekeeper only.
  *
  * Every connection of this project is opened by store_schema_connect(): WAL, synchronous=NORMAL, mmap_size=0,
  * wal_autocheckpoint=0 (SQLite before 3.51.3 can lose committed rows when several connections checkpoint by
@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#define STORE_SCHEMA_VERSION 1
+#define STORE_SCHEMA_VERSION 2
 
 struct sqlite3;
 
@@ -53,6 +53,9 @@ struct sqlite3 *store_schema_connect(const char *path, bool create, int busy_ms,
  */
 int store_schema_prepare(const char *path, uid_t owner, gid_t group, int busy_ms, char **damaged,
                          struct buf *reason);
+
+/* The same for a file that somebody has found damaged: all of it is read, however large it is. */
+int store_schema_repair(const char *path, int busy_ms, char **damaged, struct buf *reason);
 
 /*
  * Whether store_schema_prepare() would make the database at PATH ready, by looking only: what is not there,

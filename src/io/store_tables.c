@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-#define TABLE_SQL                                                                                            \
+#define KEY_STATE_SQL                                                                                        \
     "CREATE TABLE key_state("                                                                                \
     " provider TEXT NOT NULL,"                                                                               \
     " key_id TEXT NOT NULL,"                                                                                 \
@@ -25,12 +25,56 @@
     " updated_at INTEGER,"                                                                                   \
     " PRIMARY KEY(provider, key_id));"
 
-#define VIEW_SQL                                                                                             \
+#define USAGE_SQL                                                                                            \
+    "CREATE TABLE usage("                                                                                    \
+    " hour INTEGER NOT NULL,"                                                                                \
+    " provider TEXT NOT NULL,"                                                                               \
+    " client TEXT NOT NULL,"                                                                                 \
+    " key TEXT NOT NULL,"                                                                                    \
+    " model TEXT NOT NULL,"                                                                                  \
+    " requests INTEGER NOT NULL DEFAULT 0,"                                                                  \
+    " input INTEGER NOT NULL DEFAULT 0,"                                                                     \
+    " output INTEGER NOT NULL DEFAULT 0,"                                                                    \
+    " cached INTEGER NOT NULL DEFAULT 0,"                                                                    \
+    " written INTEGER NOT NULL DEFAULT 0,"                                                                   \
+    " reasoning INTEGER NOT NULL DEFAULT 0,"                                                                 \
+    " PRIMARY KEY(hour, provider, client, key, model)) WITHOUT ROWID;"
+
+#define KEYS_SQL                                                                                             \
     "CREATE VIEW keys AS SELECT provider, position, hint, state, seconds_left, status, reason, failures, "   \
     "updated FROM (" STORE_SCHEMA_ROWS ") ORDER BY provider, position;"
 
-/* From version N to N + 1; the whole way runs in one transaction. */
-static const char *const migrations[STORE_SCHEMA_VERSION] = {TABLE_SQL VIEW_SQL};
+#define USAGE_BY_DAY_SQL                                                                                     \
+    "CREATE VIEW usage_by_day AS SELECT date(hour, 'unixepoch') AS day, provider, client, key, model,"       \
+    " sum(requests) AS requests, sum(input) AS input, sum(output) AS output, sum(cached) AS cached,"         \
+    " sum(written) AS written, sum(reasoning) AS reasoning"                                                  \
+    " FROM usage GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5;"
+
+#define USAGE_COLUMNS "provider, client, key, model, requests, input, output, cached, written, reasoning"
+
+/* What belongs into the database, views last. */
+static const struct part {
+    const char *name;
+    bool is_view;
+    const char *create;
+    const char *probe; /* can be prepared when it is as it should be */
+} parts[] = {
+    {"key_state", false, KEY_STATE_SQL,
+     "INSERT INTO key_state(provider, key_id, hint, position, permanent, cooldown_until, last_status, "
+     "reason, failures, updated_at) SELECT provider, key_id, hint, position, permanent, cooldown_until, "
+     "last_status, reason, failures, updated_at FROM key_state WHERE true ON CONFLICT(provider, key_id) DO "
+     "NOTHING"},
+    {"usage", false, USAGE_SQL,
+     "INSERT INTO usage(hour, " USAGE_COLUMNS ") SELECT hour, " USAGE_COLUMNS " FROM usage WHERE true ON "
+     "CONFLICT(hour, provider, client, key, model) DO NOTHING"},
+    {"keys", true, KEYS_SQL,
+     "SELECT provider, position, hint, state, seconds_left, status, reason, failures, updated FROM keys"},
+    {"usage_by_day", true, USAGE_BY_DAY_SQL, "SELECT day, " USAGE_COLUMNS " FROM usage_by_day"},
+};
+
+#define KEY_STATE  (&parts[0])
+#define USAGE      (&parts[1])
+#define PART_COUNT (sizeof(parts) / sizeof(parts[0]))
 
 int store_tables_query(sqlite3 *db, const char *sql, const char *text, int64_t *out)
 {
@@ -52,73 +96,64 @@ int store_tables_query(sqlite3 *db, const char *sql, const char *text, int64_t *
     return code;
 }
 
-/* Whether a statement can be prepared: whether what it names is there. */
-static int can_prepare(sqlite3 *db, const char *sql, bool *can)
+/* Whether the part is there and as it should be. */
+static int has_part(sqlite3 *db, const struct part *part, bool *has)
 {
     sqlite3_stmt *stmt = NULL;
-    int code = sqlite3_prepare_v2(db, sql, -1, &stmt, NULL);
+    int code = sqlite3_prepare_v2(db, part->probe, -1, &stmt, NULL);
 
     sqlite3_finalize(stmt);
-    *can = code == SQLITE_OK;
+    *has = code == SQLITE_OK;
     return code == SQLITE_ERROR ? SQLITE_OK : code;
-}
-
-static int has_table(sqlite3 *db, bool *has)
-{
-    return can_prepare(db,
-                       "INSERT INTO key_state(provider, key_id, hint, position, permanent, cooldown_until, "
-                       "last_status, reason, failures, updated_at) SELECT provider, key_id, hint, position, "
-                       "permanent, cooldown_until, last_status, reason, failures, updated_at FROM key_state "
-                       "WHERE true ON CONFLICT(provider, key_id) DO NOTHING",
-                       has);
-}
-
-static int has_view(sqlite3 *db, bool *has)
-{
-    return can_prepare(
-        db,
-        "SELECT provider, position, hint, state, seconds_left, status, reason, failures, updated FROM keys",
-        has);
 }
 
 int store_tables_complete(struct sqlite3 *db, bool *complete)
 {
-    bool table = false;
-    bool view = false;
     int64_t things;
     /* Running a statement, not preparing one, makes SQLite see what others did to the tables. */
     int code = store_tables_query(db, "SELECT count(*) FROM sqlite_schema", NULL, &things);
 
-    if (code == SQLITE_OK)
-        code = has_table(db, &table);
-    if (code == SQLITE_OK)
-        code = has_view(db, &view);
-    *complete = table && view;
+    *complete = true;
+    for (size_t i = 0; i < PART_COUNT && code == SQLITE_OK && *complete; i++)
+        code = has_part(db, &parts[i], complete);
     return code;
+}
+
+/* Makes room for a table: what has its name was changed by somebody, and is theirs to look at. */
+static int move_away(sqlite3 *db, const char *name)
+{
+    char sql[128];
+    int64_t there = 0;
+    int code;
+
+    snprintf(sql, sizeof(sql), "SELECT count(*) FROM sqlite_schema WHERE name = '%s'", name);
+    code = store_tables_query(db, sql, NULL, &there);
+    if (code != SQLITE_OK || there == 0)
+        return code;
+    snprintf(sql, sizeof(sql), "ALTER TABLE %s RENAME TO %s_until_%lld", name, name, (long long)time(NULL));
+    return sqlite3_exec(db, sql, NULL, NULL, NULL);
 }
 
 int store_tables_restore(struct sqlite3 *db)
 {
-    bool table = false;
-    int64_t there = 0;
-    char sql[96];
-    int code = has_table(db, &table);
+    char sql[64];
+    bool has = false;
+    int code = SQLITE_OK;
 
-    if (code == SQLITE_OK)
-        code = sqlite3_exec(db, "DROP VIEW IF EXISTS keys", NULL, NULL, NULL);
-    if (code == SQLITE_OK && !table)
-        code = store_tables_query(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'key_state'", NULL,
-                                  &there);
-    /* Somebody changed it: it is theirs to look at. */
-    if (code == SQLITE_OK && there) {
-        snprintf(sql, sizeof(sql), "ALTER TABLE key_state RENAME TO key_state_until_%lld",
-                 (long long)time(NULL));
+    /* First: a view would follow the table that is renamed. */
+    for (size_t i = 0; i < PART_COUNT && code == SQLITE_OK; i++) {
+        if (!parts[i].is_view)
+            continue;
+        snprintf(sql, sizeof(sql), "DROP VIEW IF EXISTS %s", parts[i].name);
         code = sqlite3_exec(db, sql, NULL, NULL, NULL);
     }
-    if (code == SQLITE_OK && !table)
-        code = sqlite3_exec(db, TABLE_SQL, NULL, NULL, NULL);
-    if (code == SQLITE_OK)
-        code = sqlite3_exec(db, VIEW_SQL, NULL, NULL, NULL);
+    for (size_t i = 0; i < PART_COUNT && code == SQLITE_OK; i++) {
+        code = has_part(db, &parts[i], &has);
+        if (code == SQLITE_OK && !has && !parts[i].is_view)
+            code = move_away(db, parts[i].name);
+        if (code == SQLITE_OK && !has)
+            code = sqlite3_exec(db, parts[i].create, NULL, NULL, NULL);
+    }
     return code;
 }
 
@@ -133,8 +168,7 @@ int store_tables_migrate(sqlite3 *db)
         return code;
     /* Inside, because another daemon may have done it meanwhile. */
     code = store_tables_query(db, "PRAGMA user_version", NULL, &version);
-    for (int64_t v = version; code == SQLITE_OK && v < STORE_SCHEMA_VERSION; v++)
-        code = sqlite3_exec(db, migrations[v], NULL, NULL, NULL);
+    /* So far a new version only had more than those before it. */
     if (code == SQLITE_OK)
         code = store_tables_complete(db, &complete);
     if (code == SQLITE_OK && !complete)
@@ -150,20 +184,21 @@ int store_tables_migrate(sqlite3 *db)
     return code;
 }
 
-/* Whether a file with our version is ours: its table is as it should be, or gone and nothing else is there.
- */
 int store_tables_are_ours(sqlite3 *db, bool *ours)
 {
     int64_t others = 0;
-    int code = has_table(db, ours);
+    bool usage = false;
+    int code = has_part(db, KEY_STATE, ours);
 
+    if (code == SQLITE_OK && !*ours)
+        code = has_part(db, USAGE, &usage);
     if (code == SQLITE_OK && !*ours) {
         code = store_tables_query(
             db,
             "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite^_%' "
             "ESCAPE '^'",
             NULL, &others);
-        *ours = others == 0;
+        *ours = others == (usage ? 1 : 0);
     }
     return code;
 }

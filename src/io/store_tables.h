@@ -1,6 +1,6 @@
 /*
- * store_tables: the table key_state and the view keys inside an open state database. Used by store_schema and
- * housekeeper. Every function returns an SQLite result code.
+ * store_tables: the tables key_state and usage and the views keys and usage_by_day inside an open state
+ * database. Used by store_schema and housekeeper. Every function returns an SQLite result code.
  */
 #ifndef CLAVIGER_IO_STORE_TABLES_H
 #define CLAVIGER_IO_STORE_TABLES_H
@@ -14,15 +14,16 @@ struct sqlite3;
  */
 int store_tables_query(struct sqlite3 *db, const char *sql, const char *text, int64_t *out);
 
-/* Whether table and view are what this version makes. */
+/* Whether tables and views are what this version makes. */
 int store_tables_complete(struct sqlite3 *db, bool *complete);
 
-/* Whether a file with our version is ours: its table is as it should be, or gone and there is no other. */
+/* Whether a file with a version of ours is ours: its key states are as they should be, or gone and there is
+ * no table of somebody else. */
 int store_tables_are_ours(struct sqlite3 *db, bool *ours);
 
 /*
- * Makes the table or view that somebody dropped while we used the file, inside a transaction of the caller's.
- * A table that has other columns stays under the name key_state_until_TIME.
+ * Makes the tables and views that are missing, because somebody dropped them or an older version knew none,
+ * inside a transaction of the caller's. A table that has other columns stays under the name NAME_until_TIME.
  */
 int store_tables_restore(struct sqlite3 *db);
 

@@ -246,6 +246,7 @@ bool generation_reaped(struct generation *g, const struct generation_context *co
         child_describe_end(wait_status, &how);
         child->pid = 0;
         child_clear_slot(child, context->shared);
+        usage_cells_let_go(&context->shared->usage, (int32_t)pid);
         judge_end(g, child, how.data ? how.data : "ended", wait_status == 0, now_ms);
         buf_fini(&how);
         return true;

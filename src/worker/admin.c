@@ -198,6 +198,7 @@ static int make_parts(struct admin *admin)
         .pools = admin->pools,
         .store = admin->store,
         .shared = admin->heritage->shared,
+        .usage_days = conf->usage_days,
     };
     admin->housekeeper = housekeeper_new(&options);
     admin->tick.fn = on_tick;

@@ -347,6 +347,7 @@ static void write_log(struct relay *relay, bool complete)
                                       : NULL,
         .upstream_id = relay->upstream_id,
         .provider_index = relay->provider != NULL ? relay->provider - env->conf->providers.items : -1,
+        .token_name = relay->identity != NULL ? relay->identity->name : NULL,
         .usage = has_usage ? &usage : NULL,
         .walked = relay->walk.pool != NULL,
     };

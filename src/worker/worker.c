@@ -37,6 +37,7 @@ struct worker {
     struct store *store;
     struct upstream *upstream;
     struct counts counts;
+    struct usage_counter usage;
     struct dump *dump;     /* NULL = off */
     struct tracer *tracer; /* NULL = off */
     struct relays *relays;
@@ -77,9 +78,19 @@ static void env_clock(void *arg, struct store_clock *now)
     now->real_ms = loop_real(worker->loop);
 }
 
+static void count_usage(struct worker *worker, const struct access_record *record)
+{
+    struct usage_identity identity;
+    usage_identify(&identity, record->time_real_ms + record->total_ms, record->provider, record->token_name,
+                   record->key, record->usage->model);
+    usage_counter_add(&worker->usage, &identity, record->usage);
+}
+
 static void env_log(void *arg, const struct access_record *record)
 {
     struct worker *worker = arg;
+    if (record->usage != NULL)
+        count_usage(worker, record);
     counts_request(&worker->counts, record);
     if (worker->heritage->conf->log.access)
         access_log(record, loop_now(worker->loop));
@@ -183,6 +194,7 @@ static int make_parts(struct worker *worker)
         make_pools(worker) != 0 ||
         counts_init(&worker->counts, &heritage->shared->metrics, &conf->providers) != 0)
         return -1;
+    usage_counter_init(&worker->usage, &heritage->shared->usage, heritage->slot);
     worker->store = store_new(conf->state_db, &conf->providers, worker->pools, heritage->shared);
     worker->upstream = upstream_new(worker->loop, &conf->providers,
                                     (long)conf->limits.connections + UPSTREAM_RESERVE, &worker->counts);

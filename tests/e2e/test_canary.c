@@ -123,6 +123,29 @@ static void make_trouble(struct bench *b)
     daemon_expect_states(&b->daemon, "anthropic", "temporary permanent valid");
 }
 
+static bool is_counted(void *arg)
+{
+    struct bench *b = arg;
+    char rows[8];
+
+    daemon_sql(&b->daemon, "SELECT count(*) FROM usage", rows, sizeof(rows));
+    return strcmp(rows, "2") == 0;
+}
+
+/* Token counts of a key of the pool and of the client's own, in the database. */
+static void make_usage(struct bench *b)
+{
+    static const struct fake_answer usage = {
+        .headers = "Content-Type: application/json\r\n",
+        .body = "{\"model\":\"m\",\"usage\":{\"input_tokens\":10,\"output_tokens\":20}}"};
+
+    fake_on_key(b->fake, KEY2, &usage);
+    fake_on_key(b->fake, OWN_KEY, &usage);
+    ask(b, "/anthropic/v1/messages", TOKEN_LINE, 200);
+    ask(b, "/anthropic/v1/messages", "X-Api-Key: " OWN_KEY "\r\n", 200);
+    ck_assert(util_wait(is_counted, b, 10000));
+}
+
 static void check_pages(struct bench *b)
 {
     static const char *const pages[] = {"/keys", "/readyz", "/healthz", "/metrics", "/", "/nothing"};
@@ -153,10 +176,8 @@ static void check_programs(struct bench *b)
         const char *argument;
         const char *second;
         int status;
-    } calls[] = {{"status", NULL, 0},
-                 {"keys", NULL, 0},
-                 {"--json", "status", 0},
-                 {"--json", "keys", 0},
+    } calls[] = {{"status", NULL, 0},          {"keys", NULL, 0},           {"--json", "status", 0},
+                 {"--json", "keys", 0},        {"usage", "--by=client", 0}, {"usage", "--by=key", 0},
                  {"keys", SUITE_CANARY "x", 1}};
     struct run run;
 
@@ -229,6 +250,7 @@ START_TEST(no_key_is_seen_anywhere)
     prepare(&b, _i == 1, &fd);
     daemon_start(&b.daemon);
     make_trouble(&b);
+    make_usage(&b);
     check_pages(&b);
     check_programs(&b);
     check_processes(&b);

@@ -4,6 +4,8 @@
  */
 #include "housekeeper_fixture.h"
 
+#include "io/store_usage.h"
+
 #include <sys/file.h>
 
 START_TEST(test_nothing_to_do)
@@ -291,6 +293,126 @@ START_TEST(test_lock_file_cannot_be_made)
 }
 END_TEST
 
+/* ---- token counts */
+
+static struct usage_counter counter;
+
+static void count(uint64_t input)
+{
+    const struct usage usage = {.input = input};
+    struct usage_identity identity;
+
+    usage_identify(&identity, fx_now.real_ms, "alpha", "team", "sk-a...aaa0", "m");
+    usage_counter_add(&counter, &identity, &usage);
+}
+
+/* Until the next write of them is due. */
+static void usage_ticks(void)
+{
+    for (int i = 0; i <= STORE_USAGE_WRITE_MS / HOUSEKEEPER_TICK_MS; i++)
+        tick();
+}
+
+static long long counted(void)
+{
+    return fx_number("SELECT total(input) FROM usage");
+}
+
+START_TEST(test_usage)
+{
+    usage_counter_init(&counter, &fx_shared->usage, 0);
+    tick();
+    count(1);
+    usage_ticks();
+    ck_assert_int_eq(counted(), 1);
+    /* The last ones when the process ends; the next process goes on. */
+    count(10);
+    housekeeper_free(&keeper);
+    ck_assert_int_eq(counted(), 11);
+    ck_assert_int_eq(wal_size(), 0);
+    count(100);
+    begin_keeping();
+    usage_ticks();
+    ck_assert_int_eq(counted(), 111);
+}
+END_TEST
+
+START_TEST(test_usage_and_a_locked_database)
+{
+    struct fx_locker locker;
+
+    usage_counter_init(&counter, &fx_shared->usage, 0);
+    usage_ticks();
+    count(1);
+    fx_lock(&locker);
+    for (int i = 0; i < 10; i++) {
+        tick();
+        count(1);
+    }
+    ck_assert_int_eq(atomic_load(&fx_shared->database_condition), DATABASE_BUSY);
+    fx_unlock(&locker);
+    quiet_ticks();
+    usage_ticks();
+    ck_assert_int_eq(counted(), 11);
+    ck_assert_int_eq(atomic_load(&fx_shared->database_condition), DATABASE_OK);
+    ck_assert_int_eq(fx_logged("works again"), 1);
+}
+END_TEST
+
+/* Its table is dropped, or the whole file: what was not written yet is, to the new one. */
+START_TEST(test_usage_dropped)
+{
+    usage_counter_init(&counter, &fx_shared->usage, 0);
+    tick();
+    mark_both();
+    count(1);
+    usage_ticks();
+    if (_i == 0)
+        fx_sql("DROP TABLE usage");
+    else
+        delete_database();
+    count(10);
+    usage_ticks();
+    usage_ticks();
+    ck_assert_int_eq(counted(), _i == 0 ? 10 : 11);
+    ck_assert_int_eq(fx_logged("it is in use again, with the states of 2 marked keys"), 1);
+    expect_marks();
+}
+END_TEST
+
+static off_t root_of_usage;
+
+static void scribble_usage(void)
+{
+    char garbage[4096];
+
+    memset(garbage, 0x5a, sizeof(garbage));
+    fx_scribble(fx_path, root_of_usage, garbage, sizeof(garbage));
+}
+
+/* Damage where only counts are, in a file that is too large to be looked through all the time. */
+START_TEST(test_usage_damaged)
+{
+    usage_counter_init(&counter, &fx_shared->usage, 0);
+    tick();
+    mark_both();
+    fx_sql("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60000) INSERT INTO"
+           " usage(hour, provider, client, key, model) SELECT i, 'provider', 'client', 'sk-a...aaaa',"
+           " 'a-model-with-a-name-that-is-quite-long-' || i FROM n; PRAGMA wal_checkpoint(TRUNCATE)");
+    root_of_usage = (off_t)(fx_number("SELECT rootpage FROM sqlite_schema WHERE name = 'usage'") - 1) * 4096;
+    tick();
+    fx_elsewhere(scribble_usage);
+    usage_ticks();
+    ck_assert_int_eq(fx_files("state.db.damaged-"), 0); /* nobody has met it */
+    count(1);
+    quiet_ticks();
+    usage_ticks();
+    ck_assert_int_ge(fx_files("state.db.damaged-"), 1);
+    ck_assert_int_eq(counted(), 1);
+    expect_marks();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("housekeeper");
@@ -310,6 +432,10 @@ int main(void)
     tcase_add_test(tcase, test_another_daemon_keeps_the_file);
     tcase_add_test(tcase, test_lock_file_is_removed);
     tcase_add_test(tcase, test_lock_file_cannot_be_made);
+    tcase_add_test(tcase, test_usage);
+    tcase_add_test(tcase, test_usage_and_a_locked_database);
+    tcase_add_loop_test(tcase, test_usage_dropped, 0, 2);
+    tcase_add_test(tcase, test_usage_damaged);
     suite_add_tcase(suite, tcase);
     return fx_run(suite);
 }

@@ -219,7 +219,8 @@ static const struct {
     {"CREATE TABLE songs(title)", "something else"},
     {"CREATE TABLE songs(title); PRAGMA user_version = 1", "something else"},
     {"CREATE TABLE key_state(provider); PRAGMA user_version = 1", "something else"},
-    {"CREATE TABLE key_state(provider); PRAGMA user_version = 2", "newer version"},
+    {"CREATE TABLE key_state(provider); PRAGMA user_version = 2", "something else"},
+    {"CREATE TABLE key_state(provider); PRAGMA user_version = 3", "newer version"},
     {"CREATE TABLE songs(title); PRAGMA user_version = -1", "something else"},
 };
 
