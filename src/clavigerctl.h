@@ -22,7 +22,7 @@ struct call {
     const struct conf *conf;
     bool json;
     bool watch;
-    int64_t interval_ms;                  /* of watch */
+    int64_t interval_ms;                  /* of watch and top */
     const char *arguments[CTL_ARGUMENTS]; /* behind the command's name; NULL = not given */
 };
 
@@ -181,6 +181,11 @@ struct status_view {
 
 int clavigerctl_status_text(const struct status_view *view, struct buf *out);
 int clavigerctl_status_json(const struct status_view *view, struct buf *out);
+
+/* clavigerctl_top.c */
+
+/* The command `top`: daemon, traffic, pools, workers and keys, again and again. */
+int clavigerctl_top(const struct call *call);
 
 /* clavigerctl_token.c */
 

@@ -186,6 +186,10 @@ static void put_row(const struct table *table, const struct layout *layout, cons
         size_t len = columns_of(&cells[i]);
         if (width == 0)
             continue;
+        if (len == 0) {
+            pending += width + GAP;
+            continue;
+        }
         size_t pad = len < width ? width - len : 0;
         put_spaces(out, pending + (table->columns[i].right ? pad : 0));
         put_text(layout, &cells[i], width, out);
