@@ -7,7 +7,9 @@
       if (!answer.ok) { throw new Error(String(answer.status)); }
       return answer.text();
     }).then(function (text) {
-      var page = new DOMParser().parseFromString(text, "text/html");
+      // Without the page's style: its nonce is not the one of the page that is shown.
+      var live = text.slice(text.indexOf('<div id="live">'), text.lastIndexOf("<script"));
+      var page = new DOMParser().parseFromString(live, "text/html");
       document.getElementById("live").replaceWith(page.getElementById("live"));
       document.getElementById("lost").hidden = true;
     }).catch(function () {
