@@ -89,6 +89,9 @@ export class Tab {
         this.sessionId = sessionId;
         this.errors = []; /* of the console and of scripts */
         this.urls = [];   /* that it asked for */
+        this.answers = []; /* to those: url and status */
+        this.at = '';      /* the document that is shown */
+        this.loaded = '';  /* the last one whose loading has ended */
         browser.listeners.add((message) => {
             if (message.sessionId === sessionId)
                 this.note(message.method, message.params);
@@ -104,6 +107,12 @@ export class Tab {
             this.errors.push(`log: ${params.entry.text} ${params.entry.url ?? ''}`);
         else if (method === 'Network.requestWillBeSent')
             this.urls.push(params.request.url);
+        else if (method === 'Network.responseReceived')
+            this.answers.push({ url: params.response.url, status: params.response.status });
+        else if (method === 'Page.frameNavigated' && params.frame.parentId === undefined)
+            this.at = params.frame.url;
+        else if (method === 'Page.loadEventFired')
+            this.loaded = this.at;
     }
 
     send(method, params) {
@@ -120,6 +129,20 @@ export class Tab {
             };
             this.browser.listeners.add(listener);
         }), method);
+    }
+
+    /* Waits until it is so, looking whenever something has happened. */
+    hears(condition, what) {
+        return bounded(new Promise((resolve) => {
+            const look = () => {
+                if (!condition())
+                    return;
+                this.browser.listeners.delete(look);
+                resolve();
+            };
+            this.browser.listeners.add(look);
+            look();
+        }), what);
     }
 
     /* Does what loads another page, and waits until it is loaded. */
@@ -176,14 +199,19 @@ export class Tab {
         await this.send('Input.insertText', { text });
     }
 
-    /* Presses the mouse's button there. */
-    async click(selector) {
+    /* Presses the mouse's button there; the function that is returned lets it go. */
+    async press(selector) {
         const nodeId = await this.find(selector);
         await this.send('DOM.scrollIntoViewIfNeeded', { nodeId });
         const [quad] = (await this.send('DOM.getContentQuads', { nodeId })).quads;
         const at = { x: (quad[0] + quad[4]) / 2, y: (quad[1] + quad[5]) / 2, button: 'left', clickCount: 1 };
         await this.send('Input.dispatchMouseEvent', { type: 'mousePressed', ...at });
-        await this.send('Input.dispatchMouseEvent', { type: 'mouseReleased', ...at });
+        return () => this.send('Input.dispatchMouseEvent', { type: 'mouseReleased', ...at });
+    }
+
+    async click(selector) {
+        const release = await this.press(selector);
+        await release();
     }
 
     /* scheme: dark or light. */
