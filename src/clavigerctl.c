@@ -24,6 +24,7 @@ static const char USAGE[] = "usage: clavigerctl [-c FILE] [--json] COMMAND [ARGU
 
 static const char HELP[] =
     "  status                 the daemon, its workers and the pools\n"
+    "  top                    the same and the keys, live, with the last hour's traffic\n"
     "  keys [PROVIDER]        every key's state, in the order of the walk\n"
     "  usage [PROVIDER]       token counts since a while, by provider and model\n"
     "  reset PROVIDER [KEY]   make a key, or all of the provider, valid again\n"
@@ -36,7 +37,7 @@ static const char HELP[] =
     "  -c, --config FILE      read FILE instead of " SYSCONFDIR "/claviger/claviger.conf\n"
     "      --json             print JSON\n"
     "      --watch            with keys: show them again and again\n"
-    "      --interval SECONDS how often --watch does, 1 unless told otherwise\n"
+    "      --interval SECONDS how often --watch and top look, 1 unless told otherwise\n"
     "      --since TIME       with usage: whole hours since 30m, 24h, 7d, ...; 24h unless told otherwise\n"
     "      --by WHAT          with usage: by client, key or model\n"
     "  -V, --version          print the version\n"
@@ -163,6 +164,7 @@ static const struct command {
     {"stop", run_stop, 0, 0, LEAVES_ERRORS},
     {"token", clavigerctl_token, 1, 1, NEEDS_NONE},
     {"usage", clavigerctl_usage, 0, 1, TAKES_NO_ERROR},
+    {"top", clavigerctl_top, 0, 0, TELLS_ERRORS},
 };
 
 static const struct command *find_command(const char *name)
@@ -271,6 +273,7 @@ static void check_usage(struct options *options, const char *name, const struct 
                         int arguments, struct buf *reason)
 {
     bool keys = command && strcmp(command->name, "keys") == 0;
+    bool top = command && strcmp(command->name, "top") == 0;
     if (options->wrong)
         buf_puts(reason, "wrong usage");
     else if (!name)
@@ -282,8 +285,8 @@ static void check_usage(struct options *options, const char *name, const struct 
                    arguments < command->least ? "more" : "fewer");
     else if (options->call.watch && !keys)
         buf_puts(reason, "--watch is for keys");
-    else if (options->interval && !options->call.watch)
-        buf_puts(reason, "--interval is for keys --watch");
+    else if (options->interval && !options->call.watch && !top)
+        buf_puts(reason, "--interval is for top and keys --watch");
     else if (!parse_interval(options))
         buf_puts(reason, "--interval takes seconds, from 0.1 to 86400");
     else

@@ -22,7 +22,7 @@ struct call {
     const struct conf *conf;
     bool json;
     bool watch;
-    int64_t interval_ms;                  /* of watch */
+    int64_t interval_ms;                  /* of watch and top */
     const char *since;                    /* of usage, as written; NULL = not given */
     const char *by;                       /* the same */
     const char *arguments[CTL_ARGUMENTS]; /* behind the command's name; NULL = not given */
@@ -87,18 +87,58 @@ bool terminal_has_colours(void);
 void terminal_enter(void);
 void terminal_leave(void);
 
+/* Whether characters beyond ASCII can be shown: the locale of the environment is one of UTF-8. */
+bool terminal_has_unicode(void);
+
 /* Shows the text from the first line on in place of what was there; what does not fit below is left out, and
- * said so. */
+ * said so, and a line is cut at the window's edge. */
 void terminal_draw(const struct buf *text);
 
 /* clavigerctl_watch.c */
 
-/* Shows what `compose` makes, again and again until SIGINT, SIGTERM or the like, or q: in place on a
- * terminal, else one below the other. compose returns -1 when its text says what is wrong. An exit status. */
-int clavigerctl_watch(const struct call *call,
-                      int (*compose)(const struct call *call, unsigned width, struct buf *text));
+/* What can be watched. compose appends what there is to see, and returns CTL_DONE or, when its text says what
+ * is wrong, the exit status for that. size is the room that it has; zeros = as much as it wants. */
+struct watched {
+    int (*compose)(const struct call *call, struct terminal_size size, void *arg, struct buf *text);
+    void *arg;
+};
 
-/* clavigerctl_table.c */
+/* Shows it again and again until SIGINT, SIGTERM or the like, or q: in place on a terminal, else one below
+ * the other. What is wrong at the first look ends it, later on it is shown. An exit status. */
+int clavigerctl_watch(const struct call *call, const struct watched *watched);
+
+/* clavigerctl_text.c */
+
+/* "3 d 4 h", "12 min 5 s": the two largest parts. */
+void text_duration(struct buf *out, int64_t seconds);
+
+/* How many columns a text takes: one a character. It must be valid UTF-8 without control characters. */
+size_t text_columns(const char *text, size_t len);
+
+/* Appends as much of the line as takes `columns` columns (0 = all of it), and every SGR sequence in it. */
+void text_cut(struct buf *out, const char *line, size_t len, size_t columns);
+
+/* clavigerctl_pools.c */
+
+/* The keys of a provider by state. */
+struct pool_count {
+    const char *provider; /* borrowed */
+    size_t valid;
+    size_t temporary;
+    size_t permanent;
+};
+
+struct pool_counts {
+    struct pool_count *items; /* owned */
+    size_t count;
+};
+
+/* The providers in their order, then any that only the rows have. -1 = out of memory. */
+int pool_counts_make(struct pool_counts *pools, const struct provider_list *providers,
+                     const struct store_rows *rows);
+void pool_counts_fini(struct pool_counts *pools);
+
+/* clavigerctl_table.c: text in aligned columns */
 
 struct table_column {
     const char *title;
@@ -122,6 +162,9 @@ struct table {
     size_t cell_cap;
     bool failed; /* out of memory */
 };
+
+/* How a key's state is shown. */
+enum table_style table_style_of_state(const char *state);
 
 void table_init(struct table *table, const struct table_column *columns, size_t column_count);
 void table_fini(struct table *table);
@@ -151,6 +194,11 @@ struct status_view {
 
 int clavigerctl_status_text(const struct status_view *view, struct buf *out);
 int clavigerctl_status_json(const struct status_view *view, struct buf *out);
+
+/* clavigerctl_top.c */
+
+/* The command `top`: daemon, traffic, pools, workers and keys, again and again. */
+int clavigerctl_top(const struct call *call);
 
 /* clavigerctl_token.c */
 

@@ -15,19 +15,12 @@ bool clavigerctl_has_provider(const struct conf *conf, const char *name)
     return false;
 }
 
-static enum table_style style_of(const struct store_row *row)
-{
-    if (strcmp(row->state, "permanent") == 0)
-        return TABLE_BAD;
-    return strcmp(row->state, "temporary") == 0 ? TABLE_WARNING : TABLE_GOOD;
-}
-
 static void put_row(struct table *table, const struct store_row *row)
 {
     table_cell(table, TABLE_PLAIN, "%s", row->provider);
     table_cell(table, TABLE_PLAIN, "%" PRId64, row->position);
     table_cell(table, TABLE_PLAIN, "%s", row->hint);
-    table_cell(table, style_of(row), "%s", row->state);
+    table_cell(table, table_style_of_state(row->state), "%s", row->state);
     if (strcmp(row->state, "temporary") == 0)
         table_cell(table, TABLE_PLAIN, "%" PRId64, row->seconds_left);
     else
@@ -60,37 +53,38 @@ static void put_table(const struct store_rows *rows, unsigned width, struct buf 
     table_fini(&table);
 }
 
-/* 0, or -1 and *out says why. */
-static int compose(const struct call *call, unsigned width, struct buf *out)
+/* CTL_DONE, or CTL_FAILED and *out says why. */
+static int compose(const struct call *call, struct terminal_size size, void *arg, struct buf *out)
 {
+    (void)arg;
     const char *provider = call->arguments[0];
     /* One that is configured may have no key; to the database it is one like any other that it does not know.
      */
     bool known = provider && clavigerctl_has_provider(call->conf, provider);
     struct store_rows rows = {0};
     struct buf reason = {0};
-    int result = store_edit_list(call->conf->state_db, known ? NULL : provider, &rows, &reason);
+    bool listed = store_edit_list(call->conf->state_db, known ? NULL : provider, &rows, &reason) == 0;
     if (known)
         store_rows_keep(&rows, provider);
-    if (result < 0)
+    if (!listed)
         buf_printf(out, "%s\n", reason.data && !reason.failed ? reason.data : "out of memory");
     else if (call->json)
         store_rows_json(&rows, out);
     else
-        put_table(&rows, width, out);
-    if (call->json && result == 0)
+        put_table(&rows, size.columns, out);
+    if (call->json && listed)
         buf_putc(out, '\n');
     buf_fini(&reason);
     store_rows_fini(&rows);
-    return result;
+    return listed ? CTL_DONE : CTL_FAILED;
 }
 
 /* While it is watched, a line of JSON that says why there are no rows. */
-static int compose_json(const struct call *call, unsigned width, struct buf *out)
+static int compose_json(const struct call *call, struct terminal_size size, void *arg, struct buf *out)
 {
     struct buf text = {0};
-    int result = compose(call, width, &text);
-    if (result == 0) {
+    int result = compose(call, size, arg, &text);
+    if (result == CTL_DONE) {
         buf_append(out, text.data, text.len);
     } else {
         buf_puts(out, "{\"ok\":false,\"error\":");
@@ -105,11 +99,12 @@ static int compose_json(const struct call *call, unsigned width, struct buf *out
 int clavigerctl_keys(const struct call *call)
 {
     struct buf out = {0};
-    int status;
+    const struct watched watched = {.compose = call->json ? compose_json : compose};
     if (call->watch)
-        return clavigerctl_watch(call, call->json ? compose_json : compose);
-    if (compose(call, terminal_size().columns, &out) < 0)
-        status = clavigerctl_fail(call, CTL_FAILED, &out);
+        return clavigerctl_watch(call, &watched);
+    int status = compose(call, terminal_size(), NULL, &out);
+    if (status != CTL_DONE)
+        status = clavigerctl_fail(call, status, &out);
     else
         status = clavigerctl_print(call, &out);
     buf_fini(&out);

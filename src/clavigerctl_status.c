@@ -1,6 +1,6 @@
 /*
  * clavigerctl_status: owns what `clavigerctl status` shows: the master's answer and the pools as the database
- * has them. Reads only; the only file of the programs that includes <jansson.h>.
+ * has them. Reads only.
  */
 #include "clavigerctl.h"
 
@@ -9,52 +9,6 @@
 #include <string.h>
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
-
-struct pool_count {
-    const char *provider; /* borrowed */
-    unsigned valid;
-    unsigned temporary;
-    unsigned permanent;
-};
-
-struct pool_counts {
-    struct pool_count *items; /* owned */
-    size_t count;
-};
-
-static struct pool_count *find_pool(struct pool_counts *pools, const char *provider)
-{
-    for (size_t i = 0; i < pools->count; i++) {
-        if (strcmp(pools->items[i].provider, provider) == 0)
-            return &pools->items[i];
-    }
-    struct pool_count *pool = &pools->items[pools->count++];
-    pool->provider = provider;
-    return pool;
-}
-
-/* The configuration's providers in their order, then any that only the database has. -1 = out of memory. */
-static int count_pools(const struct status_view *view, struct pool_counts *pools)
-{
-    const struct provider_list *providers = &view->conf->providers;
-    pools->count = 0;
-    pools->items = calloc(providers->count + view->rows->count + 1, sizeof(*pools->items));
-    if (!pools->items)
-        return -1;
-    for (size_t i = 0; i < providers->count; i++)
-        find_pool(pools, providers->items[i].name);
-    for (size_t i = 0; i < view->rows->count; i++) {
-        const struct store_row *row = &view->rows->items[i];
-        struct pool_count *pool = find_pool(pools, row->provider);
-        if (strcmp(row->state, "permanent") == 0)
-            pool->permanent++;
-        else if (strcmp(row->state, "temporary") == 0)
-            pool->temporary++;
-        else
-            pool->valid++;
-    }
-    return 0;
-}
 
 static const char *get_text(const json_t *object, const char *name)
 {
@@ -65,18 +19,6 @@ static const char *get_text(const json_t *object, const char *name)
 static long long get_number(const json_t *object, const char *name)
 {
     return (long long)json_integer_value(json_object_get(object, name));
-}
-
-static void put_duration(struct buf *out, long long seconds)
-{
-    if (seconds >= 86400)
-        buf_printf(out, "%lld d %lld h", seconds / 86400, seconds / 3600 % 24);
-    else if (seconds >= 3600)
-        buf_printf(out, "%lld h %lld min", seconds / 3600, seconds / 60 % 60);
-    else if (seconds >= 60)
-        buf_printf(out, "%lld min %lld s", seconds / 60, seconds % 60);
-    else
-        buf_printf(out, "%lld s", seconds);
 }
 
 static void put_list(struct buf *out, const char *title, const json_t *list)
@@ -100,7 +42,7 @@ static void put_workers(struct buf *out, const json_t *workers)
     for (size_t i = 0; i < json_array_size(workers); i++) {
         const json_t *worker = json_array_get(workers, i);
         struct buf up = {0};
-        put_duration(&up, get_number(worker, "uptime_s"));
+        text_duration(&up, get_number(worker, "uptime_s"));
         table_cell(&table, TABLE_PLAIN, "%lld", get_number(worker, "number"));
         table_cell(&table, TABLE_PLAIN, "%lld", get_number(worker, "pid"));
         table_cell(&table, TABLE_PLAIN, "%s", get_text(worker, "phase"));
@@ -133,7 +75,7 @@ static void put_daemon(struct buf *out, const json_t *status)
     const char *configuration = get_text(status, "configuration");
     buf_printf(out, "clavigerd %s is %s as pid %lld for ", get_text(status, "version"),
                get_text(status, "phase"), get_number(status, "pid"));
-    put_duration(out, get_number(status, "uptime_s"));
+    text_duration(out, get_number(status, "uptime_s"));
     buf_printf(out, "\nconfiguration  %s, generation %lld\n",
                configuration[0] ? configuration : "built-in defaults", get_number(status, "generation"));
     put_attempt(out, "last reload    ", json_object_get(status, "last_reload"));
@@ -157,10 +99,10 @@ static void put_pools(struct buf *out, const struct pool_counts *pools)
     table_init(&table, COLUMNS, COUNT(COLUMNS));
     for (size_t i = 0; i < pools->count; i++) {
         table_cell(&table, TABLE_PLAIN, "%s", pools->items[i].provider);
-        table_cell(&table, TABLE_PLAIN, "%u", pools->items[i].valid);
-        table_cell(&table, pools->items[i].temporary > 0 ? TABLE_WARNING : TABLE_PLAIN, "%u",
+        table_cell(&table, TABLE_PLAIN, "%zu", pools->items[i].valid);
+        table_cell(&table, pools->items[i].temporary > 0 ? TABLE_WARNING : TABLE_PLAIN, "%zu",
                    pools->items[i].temporary);
-        table_cell(&table, pools->items[i].permanent > 0 ? TABLE_BAD : TABLE_PLAIN, "%u",
+        table_cell(&table, pools->items[i].permanent > 0 ? TABLE_BAD : TABLE_PLAIN, "%zu",
                    pools->items[i].permanent);
     }
     buf_putc(out, '\n');
@@ -186,12 +128,12 @@ int clavigerctl_status_text(const struct status_view *view, struct buf *out)
         return 0;
     }
     struct pool_counts pools;
-    if (count_pools(view, &pools) < 0) {
+    if (pool_counts_make(&pools, &view->conf->providers, view->rows) < 0) {
         out->failed = true;
         return 0;
     }
     put_pools(out, &pools);
-    free(pools.items);
+    pool_counts_fini(&pools);
     return 0;
 }
 
@@ -201,7 +143,7 @@ static json_t *pools_json(const struct status_view *view)
     struct pool_counts pools;
     if (!view->rows)
         return json_null();
-    if (count_pools(view, &pools) < 0)
+    if (pool_counts_make(&pools, &view->conf->providers, view->rows) < 0)
         return NULL;
     json_t *list = json_array();
     for (size_t i = 0; i < pools.count; i++) {
@@ -210,7 +152,7 @@ static json_t *pools_json(const struct status_view *view)
                                               (int)pool->valid, "temporary", (int)pool->temporary,
                                               "permanent", (int)pool->permanent));
     }
-    free(pools.items);
+    pool_counts_fini(&pools);
     return list;
 }
 

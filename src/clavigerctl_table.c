@@ -27,6 +27,13 @@ void table_fini(struct table *table)
     memset(table, 0, sizeof(*table));
 }
 
+enum table_style table_style_of_state(const char *state)
+{
+    if (strcmp(state, "permanent") == 0)
+        return TABLE_BAD;
+    return strcmp(state, "temporary") == 0 ? TABLE_WARNING : TABLE_GOOD;
+}
+
 static char *format(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0)));
 
 /* What comes from the database may hold anything, also what would steer a terminal. */
@@ -74,11 +81,16 @@ struct layout {
     bool colours;
 };
 
+static size_t columns_of(const struct table_cell *cell)
+{
+    return text_columns(cell->text, strlen(cell->text));
+}
+
 static size_t widest(const struct table *table, size_t column)
 {
-    size_t width = strlen(table->columns[column].title);
+    size_t width = strlen(table->columns[column].title); /* ASCII */
     for (size_t i = column; i < table->cell_count; i += table->column_count) {
-        size_t len = strlen(table->cells[i].text);
+        size_t len = columns_of(&table->cells[i]);
         if (len > width)
             width = len;
     }
@@ -135,14 +147,18 @@ static void put_spaces(struct buf *out, size_t count)
 /* The text, in `width` columns: names that differ at their end only stay different. */
 static void put_cut(struct buf *out, const char *text, size_t len, size_t width)
 {
-    if (len <= width) {
+    size_t columns = text_columns(text, len);
+    if (columns <= width) {
         buf_append(out, text, len);
         return;
     }
     size_t tail = (width - 3) / 2;
-    buf_append(out, text, width - 3 - tail);
+    const char *end = text + len;
+    text_cut(out, text, len, width - 3 - tail);
     buf_puts(out, "...");
-    buf_append(out, text + len - tail, tail);
+    while (text_columns(end, len - (size_t)(end - text)) < tail)
+        end--;
+    buf_puts(out, end);
 }
 
 static void put_text(const struct layout *layout, const struct table_cell *cell, size_t width,
@@ -167,9 +183,13 @@ static void put_row(const struct table *table, const struct layout *layout, cons
     size_t pending = 0; /* spaces that are only wanted before something else */
     for (size_t i = 0; i < table->column_count; i++) {
         size_t width = layout->widths[i];
-        size_t len = strlen(cells[i].text);
+        size_t len = columns_of(&cells[i]);
         if (width == 0)
             continue;
+        if (len == 0) {
+            pending += width + GAP;
+            continue;
+        }
         size_t pad = len < width ? width - len : 0;
         put_spaces(out, pending + (table->columns[i].right ? pad : 0));
         put_text(layout, &cells[i], width, out);

@@ -1,10 +1,12 @@
 /*
- * clavigerctl_terminal: owns what the program knows of its terminal and does to it. Called by keys, status
- * and watch. The sequences are those of ECMA-48 and of xterm's private modes, which every terminal of today
- * has.
+ * clavigerctl_terminal: owns what the program knows of its terminal and does to it. Called by keys, status,
+ * top and watch. The sequences are those of ECMA-48 and of xterm's private modes, which every terminal of
+ * today has.
  */
 #include "clavigerctl.h"
 
+#include <langinfo.h>
+#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +34,11 @@ bool terminal_has_colours(void)
     const char *type = getenv("TERM");
     return isatty(STDOUT_FILENO) && (!no || no[0] == '\0') && type && type[0] != '\0' &&
            strcmp(type, "dumb") != 0;
+}
+
+bool terminal_has_unicode(void)
+{
+    return setlocale(LC_CTYPE, "") && strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
 }
 
 static void say(const char *sequence)
@@ -78,14 +85,15 @@ static size_t count_lines(const struct buf *text)
 void terminal_draw(const struct buf *text)
 {
     struct buf screen = {0};
-    unsigned rows = terminal_size().rows;
+    struct terminal_size size = terminal_size();
+    unsigned rows = size.rows;
     size_t lines = count_lines(text);
     size_t fit = rows == 0 || lines <= rows ? lines : rows - 1;
     const char *line = text->data;
     buf_puts(&screen, "\033[H");
     for (size_t i = 0; i < fit; i++) {
         size_t len = strcspn(line, "\n");
-        buf_append(&screen, line, len);
+        text_cut(&screen, line, len, size.columns);
         /* No line end behind the last: the window would scroll. */
         buf_puts(&screen, i + 1 < lines ? "\033[K\r\n" : "\033[K");
         line += len + 1;

@@ -1,5 +1,6 @@
 /*
- * clavigerctl_watch: owns the loop of `keys --watch`: waits, composes, shows. Knows nothing of keys.
+ * clavigerctl_watch: owns the loop of `keys --watch` and `top`: waits, composes, shows. Knows nothing of
+ * keys.
  */
 #include "clavigerctl.h"
 
@@ -87,22 +88,46 @@ static void stop_here(void)
     terminal_enter();
 }
 
-static int loop(const struct call *call, struct watch *watch, struct buf *text,
-                int (*compose)(const struct call *, unsigned, struct buf *))
+/* The lines of put_head() on a terminal. */
+#define HEAD_ROWS 2
+
+/* The room below the head. */
+static struct terminal_size room(const struct watch *watch)
 {
+    struct terminal_size size = {0, 0};
+    if (watch->in_place)
+        size = terminal_size();
+    if (size.rows > 0)
+        size.rows = size.rows > HEAD_ROWS ? size.rows - HEAD_ROWS : 1;
+    return size;
+}
+
+/* Shows what was composed. CTL_DONE, or CTL_FAILED, which was told then. */
+static int show(const struct call *call, const struct watch *watch, bool first, const struct buf *seen)
+{
+    struct buf text = {0};
+    int status = CTL_DONE;
+    if (!first && !watch->in_place && !call->json)
+        buf_putc(&text, '\n');
+    if (!call->json)
+        put_head(call, watch->in_place, &text);
+    buf_append(&text, seen->data, seen->len);
+    text.failed |= seen->failed;
+    if (watch->in_place && !text.failed)
+        terminal_draw(&text);
+    else
+        status = clavigerctl_print(call, &text);
+    buf_fini(&text);
+    return status;
+}
+
+/* Begins with what was seen at the first look. */
+static int loop(const struct call *call, struct watch *watch, const struct watched *watched, struct buf *seen)
+{
+    int64_t due_ms = clock_mono_ms() + call->interval_ms;
     for (bool first = true;; first = false) {
-        int64_t due_ms = clock_mono_ms() + call->interval_ms;
-        enum event event = EVENT_REDRAW;
-        buf_clear(text);
-        if (!first && !watch->in_place && !call->json)
-            buf_putc(text, '\n');
-        if (!call->json)
-            put_head(call, watch->in_place, text);
-        /* A database that cannot be read now may be back at the next look. */
-        (void)compose(call, terminal_size().columns, text);
-        if (watch->in_place && !text->failed)
-            terminal_draw(text);
-        else if (clavigerctl_print(call, text) != CTL_DONE)
+        enum event event;
+        if (show(call, watch, first, seen) != CTL_DONE)
             return CTL_FAILED;
         do {
             event = await(watch, due_ms);
@@ -113,36 +138,40 @@ static int loop(const struct call *call, struct watch *watch, struct buf *text,
             stop_here();
         else if (event == EVENT_SUSPEND)
             raise(SIGSTOP);
+        due_ms = clock_mono_ms() + call->interval_ms;
+        buf_clear(seen);
+        /* What is missing now may be back at the next look. */
+        (void)watched->compose(call, room(watch), watched->arg, seen);
     }
 }
 
-int clavigerctl_watch(const struct call *call, int (*compose)(const struct call *, unsigned, struct buf *))
+int clavigerctl_watch(const struct call *call, const struct watched *watched)
 {
     struct watch watch = {.in_place = isatty(STDOUT_FILENO) && !call->json, .signal_fd = -1, .input_fd = -1};
-    struct buf text = {0};
-    int status;
+    struct buf seen = {0};
     /* What fails at the first look will go on failing. */
-    if (compose(call, 0, &text) < 0) {
-        status = clavigerctl_fail(call, CTL_FAILED, &text);
+    int status = watched->compose(call, room(&watch), watched->arg, &seen);
+    if (status != CTL_DONE) {
+        status = clavigerctl_fail(call, status, &seen);
         goto out;
     }
     watch.signal_fd = open_signals();
     if (watch.signal_fd < 0) {
-        buf_clear(&text);
-        buf_printf(&text, "cannot wait for signals: %s", strerror(errno));
-        status = clavigerctl_fail(call, CTL_FAILED, &text);
+        buf_clear(&seen);
+        buf_printf(&seen, "cannot wait for signals: %s", strerror(errno));
+        status = clavigerctl_fail(call, CTL_FAILED, &seen);
         goto out;
     }
     if (watch.in_place) {
         watch.input_fd = isatty(STDIN_FILENO) ? STDIN_FILENO : -1;
         terminal_enter();
     }
-    status = loop(call, &watch, &text, compose);
+    status = loop(call, &watch, watched, &seen);
     if (watch.in_place)
         terminal_leave();
 
 out:
     fd_close(&watch.signal_fd);
-    buf_fini(&text);
+    buf_fini(&seen);
     return status;
 }

@@ -1,5 +1,6 @@
 /*
- * history: owns the ring of totals. Written by the admin process's clock, read by its status page.
+ * history: owns the ring of totals. Written by the admin process's clock, read by its status page and by the
+ * master for clavigerctl.
  */
 #include "io/history.h"
 
@@ -29,7 +30,7 @@ static void add_series(void *arg, const struct metrics_sample *series)
     }
 }
 
-static void read_totals(struct metrics *metrics, struct history_minute *total)
+void history_totals(struct metrics *metrics, struct history_minute *total)
 {
     memset(total, 0, sizeof *total);
     metrics_each(metrics, add_series, total);
@@ -44,7 +45,7 @@ void history_record(struct history *history, struct metrics *metrics, int64_t no
     if (minute <= 0)
         return;
     struct history_point *point = &history->points[minute % POINTS];
-    read_totals(metrics, &total);
+    history_totals(metrics, &total);
     atomic_store(&point->requests, total.requests);
     atomic_store(&point->failovers, total.failovers);
     atomic_store(&point->errors, total.errors);

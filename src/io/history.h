@@ -27,7 +27,7 @@ struct history {
     struct history_point points[HISTORY_MINUTES + 1];
 };
 
-/* What happened in one minute. */
+/* What happened in one minute, or since the begin. */
 struct history_minute {
     uint64_t requests;  /* that ended */
     uint64_t failovers; /* of them: with more than one attempt */
@@ -35,6 +35,9 @@ struct history_minute {
     uint64_t duration_ms;
     uint64_t marks[HISTORY_PROVIDERS];
 };
+
+/* The totals of now. */
+void history_totals(struct metrics *metrics, struct history_minute *total);
 
 /* Notes the totals of this minute; called now and then. */
 void history_record(struct history *history, struct metrics *metrics, int64_t now_real_ms);

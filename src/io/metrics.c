@@ -51,6 +51,9 @@ static const uint64_t times_ms[] = {5,    10,   25,    50,    100,   250,    500
                                     2500, 5000, 10000, 30000, 60000, 120000, 300000, 600000};
 static const uint64_t attempts[] = {0, 1, 2, 3, 4, 6, 8, 16, 32, 64};
 
+_Static_assert(COUNT(times_ms) < METRICS_BUCKETS_MAX && COUNT(attempts) < METRICS_BUCKETS_MAX,
+               "the last bucket has no bound");
+
 #define BUCKET_SUM 0xffffU
 
 static bool counts_time(enum metric metric)
@@ -431,4 +434,19 @@ uint64_t metrics_observed_above(struct metrics *metrics, enum metric metric, uin
 uint64_t metrics_observed_sum(struct metrics *metrics, enum metric metric)
 {
     return sum_buckets(metrics, metric, BUCKET_SUM, BUCKET_SUM);
+}
+
+size_t metrics_observed(struct metrics *metrics, enum metric metric, const uint64_t **bounds,
+                        uint64_t counts[METRICS_BUCKETS_MAX])
+{
+    size_t count;
+    *bounds = bounds_of(metric, &count);
+    memset(counts, 0, METRICS_BUCKETS_MAX * sizeof *counts);
+    for (size_t i = 0; i < METRICS_SERIES_MAX; i++) {
+        struct row row;
+        if (row_of_series(&metrics->series[i], &row) && row.metric == metric &&
+            row.values[METRICS_LABELS - 1] <= count)
+            counts[row.values[METRICS_LABELS - 1]] += (uint64_t)row.value;
+    }
+    return count;
 }

@@ -107,6 +107,14 @@ void metrics_each(struct metrics *metrics, void (*fn)(void *arg, const struct me
 uint64_t metrics_observed_above(struct metrics *metrics, enum metric metric, uint64_t bound);
 uint64_t metrics_observed_sum(struct metrics *metrics, enum metric metric);
 
+#define METRICS_BUCKETS_MAX 17
+
+/* A histogram's buckets over all labels: counts[i] observations are above bounds[i - 1] and not above
+ * bounds[i], and the last of the bound_count + 1 counts above every bound. Returns bound_count; *bounds is
+ * static. */
+size_t metrics_observed(struct metrics *metrics, enum metric metric, const uint64_t **bounds,
+                        uint64_t counts[METRICS_BUCKETS_MAX]);
+
 /* Everything, as text: the series, and what the caller knows. version is the program's. */
 void metrics_write(struct metrics *metrics, const struct metrics_sample *samples, size_t count,
                    const char *version, struct buf *out);

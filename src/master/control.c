@@ -237,9 +237,10 @@ static void answer(struct client *client, int64_t now_ms)
 
 static void act(struct control *control, struct client *client, const char *word, int64_t now_ms)
 {
-    if (strcmp(word, "status") == 0) {
+    bool traffic = strcmp(word, "top") == 0;
+    if (traffic || strcmp(word, "status") == 0) {
         buf_puts(&client->out, "ok\n");
-        control->events.status(control->events.arg, &client->out);
+        control->events.status(control->events.arg, traffic, &client->out);
         buf_putc(&client->out, '\n');
     } else if (strcmp(word, "reload") == 0) {
         const char *refusal = control->events.reload(control->events.arg);
@@ -254,7 +255,7 @@ static void act(struct control *control, struct client *client, const char *word
         buf_puts(&client->out, "ok\n");
         control->events.stop(control->events.arg);
     } else {
-        buf_puts(&client->out, "error unknown request; there are status, reload and stop\n");
+        buf_puts(&client->out, "error unknown request; there are status, top, reload and stop\n");
     }
     answer(client, now_ms);
 }

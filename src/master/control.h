@@ -1,9 +1,10 @@
 /*
  * control: the unix socket on which clavigerctl talks to the master.
  *
- * One line a connection: "status", "reload" or "stop". The answer is "ok\n", for status with JSON text behind
- * it, or "error TEXT\n"; then the connection is closed. "reload" is answered when the new configuration
- * serves or was refused; after the answer to "stop" the connection stays open until the master has ended.
+ * One line a connection: "status", "top", "reload" or "stop". The answer is "ok\n", for status and top with
+ * JSON text behind it, or "error TEXT\n"; then the connection is closed. "reload" is answered when the new
+ * configuration serves or was refused; after the answer to "stop" the connection stays open until the master
+ * has ended.
  */
 #ifndef CLAVIGER_MASTER_CONTROL_H
 #define CLAVIGER_MASTER_CONTROL_H
@@ -11,6 +12,7 @@
 #include "base/buf.h"
 
 #include <poll.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,7 +24,8 @@
 struct control;
 
 struct control_events {
-    void (*status)(void *arg, struct buf *json);
+    /* traffic: for "top", which wants that too. */
+    void (*status)(void *arg, bool traffic, struct buf *json);
     /* A reload is wanted: control_reload_begun() and control_reload_done() follow, some time later. NULL = it
      * is asked for; otherwise why it cannot be (static). */
     const char *(*reload)(void *arg);

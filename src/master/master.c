@@ -50,9 +50,9 @@ static void leave_terminal(struct master *m)
     m->parent.stderr_fd = -1;
 }
 
-static void event_status(void *arg, struct buf *json)
+static void event_status(void *arg, bool traffic, struct buf *json)
 {
-    status_json(arg, clock_mono_ms(), json);
+    status_json(arg, clock_mono_ms(), traffic ? clock_real_ms() : 0, json);
 }
 
 static const char *event_reload(void *arg)

@@ -4,6 +4,7 @@
 #include "master/status.h"
 
 #include "base/clock.h"
+#include "master/traffic.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -69,9 +70,11 @@ static void put_workers(struct buf *out, const struct generation *g, const struc
         int64_t uptime_ms = child->pid ? now_mono_ms - child->started_ms : 0;
         buf_printf(out,
                    "%s{\"number\":%u,\"pid\":%d,\"phase\":\"%s\",\"generation\":%" PRIu32
-                   ",\"uptime_s\":%" PRId64 ",\"connections\":%" PRIu64 ",\"requests\":%" PRIu64 "}",
+                   ",\"uptime_s\":%" PRId64 ",\"connections\":%" PRIu64 ",\"requests\":%" PRIu64
+                   ",\"in_flight\":%" PRIu64 ",\"streams\":%" PRIu64 ",\"lag_ms\":%" PRId64 "}",
                    *first ? "" : ",", child->number, (int)child->pid, phase_word(g, child, slot), g->number,
-                   uptime_ms / 1000, (uint64_t)slot->connections, (uint64_t)slot->requests);
+                   uptime_ms / 1000, (uint64_t)slot->connections, (uint64_t)slot->requests,
+                   (uint64_t)slot->in_flight, (uint64_t)slot->streams, (int64_t)slot->lag_ms);
         *first = false;
     }
 }
@@ -90,7 +93,7 @@ static void put_database(struct buf *out, const char *path, const struct shared 
     buf_printf(out, ",\"errors\":%" PRIu64 "}", (uint64_t)shared->database_errors);
 }
 
-void status_json(const struct master *m, int64_t now_mono_ms, struct buf *out)
+void status_json(const struct master *m, int64_t now_mono_ms, int64_t now_real_ms, struct buf *out)
 {
     const struct generation *g = m->serving ? m->serving : m->next;
     const struct shared *shared = m->context.shared;
@@ -119,5 +122,9 @@ void status_json(const struct master *m, int64_t now_mono_ms, struct buf *out)
         put_workers(out, old, shared, now_mono_ms, &first);
     buf_printf(out, "],\"admin_pid\":%d", admin_pid(g));
     put_database(out, g ? g->conf->state_db : NULL, shared);
+    if (now_real_ms != 0 && g) {
+        buf_puts(out, ",\"traffic\":");
+        traffic_json(m->context.shared, &g->conf->providers, now_real_ms, out);
+    }
     buf_putc(out, '}');
 }

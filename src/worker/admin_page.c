@@ -125,10 +125,10 @@ static void put_key(const struct admin_page *page, struct buf *out, const struct
     put_text(out, row->state);
     buf_puts(out, "\">");
     put_text(out, row->state);
-    buf_puts(out, "</td><td>");
+    buf_puts(out, "</td><td data-unit=\"left\">");
     if (row->seconds_left > 0)
         put_duration(out, row->seconds_left);
-    buf_puts(out, "</td><td>");
+    buf_puts(out, "</td><td class=\"mark\">");
     put_text(out, row->reason);
     if (row->status > 0)
         buf_printf(out, " <span class=\"dim\">%" PRId64 "</span>", row->status);
@@ -136,7 +136,7 @@ static void put_key(const struct admin_page *page, struct buf *out, const struct
     put_text(out, row->updated);
     buf_puts(out, "</td>");
     if (page->actions) {
-        buf_puts(out, "<td>");
+        buf_puts(out, "<td class=\"act\">");
         if (strcmp(row->state, "valid") != 0)
             put_button(out, "reset", row);
         put_button(out, strcmp(row->state, "permanent") == 0 ? "enable" : "disable", row);
@@ -181,8 +181,9 @@ static void put_pool(const struct admin_page *page, struct buf *out, const struc
             count_state(rows, provider->name, "permanent"));
     put_marks(page, out, provider->name);
     buf_puts(out,
-             "</div><div class=\"scroll\"><table><thead><tr><th>#</th><th>Key</th><th>State</th><th>Left</th>"
-             "<th>Last mark</th><th class=\"wide\">Marks</th><th class=\"wide\">Changed</th>");
+             "</div><div class=\"scroll\"><table class=\"flow keys\"><thead><tr><th>#</th><th>Key</th>"
+             "<th>State</th><th>Left</th><th class=\"mark\">Last mark</th><th class=\"wide count\">Marks</th>"
+             "<th class=\"wide time\">Changed</th>");
     buf_puts(out, page->actions ? "<th></th></tr></thead><tbody>" : "</tr></thead><tbody>");
     for (size_t i = 0; rows != NULL && i < rows->count; i++)
         if (strcmp(rows->items[i].provider, provider->name) == 0)
@@ -197,12 +198,13 @@ static void put_worker(const struct admin_page *page, struct buf *out, struct sh
     int32_t phase = atomic_load(&slot->phase);
     if (phase <= WORKER_FREE || phase > WORKER_DRAINING)
         return;
-    buf_printf(out, "<tr><td>%d</td><td>%d</td><td class=\"state %s\">%s</td><td>",
+    buf_printf(out, "<tr><td>%d</td><td>%d</td><td class=\"state %s\">%s</td><td data-unit=\"up\">",
                (int)atomic_load(&slot->number), (int)atomic_load(&slot->pid), shared_phase_name(phase),
                shared_phase_name(phase));
     put_duration(out, (page->now_mono_ms - atomic_load(&slot->started_ms)) / 1000);
     buf_printf(out,
-               "</td><td>%" PRIu64 "</td><td>%" PRIu64 "</td><td>%" PRIu64 "</td><td class=\"wide\">%" PRId64
+               "</td><td data-unit=\"connections\">%" PRIu64 "</td><td data-unit=\"in flight\">%" PRIu64
+               "</td><td data-unit=\"requests\">%" PRIu64 "</td><td data-unit=\"lag\">%" PRId64
                " ms</td></tr>",
                (uint64_t)atomic_load(&slot->connections), (uint64_t)atomic_load(&slot->in_flight),
                (uint64_t)atomic_load(&slot->requests), (int64_t)atomic_load(&slot->lag_ms));
@@ -210,10 +212,10 @@ static void put_worker(const struct admin_page *page, struct buf *out, struct sh
 
 static void put_workers(const struct admin_page *page, struct buf *out)
 {
-    buf_puts(out, "<section class=\"card\"><h2>Workers</h2><div "
-                  "class=\"scroll\"><table><thead><tr><th>#</th><th>Pid</th>"
-                  "<th>Phase</th><th>Up</th><th>Connections</th><th>In flight</th><th>Requests</th>"
-                  "<th class=\"wide\">Lag</th></tr></thead><tbody>");
+    buf_puts(out,
+             "<section class=\"card\"><h2>Workers</h2><div class=\"scroll\"><table class=\"flow\"><thead>"
+             "<tr><th>#</th><th>Pid</th><th>Phase</th><th>Up</th><th>Connections</th><th>In flight</th>"
+             "<th>Requests</th><th>Lag</th></tr></thead><tbody>");
     for (size_t i = 0; i < SHARED_WORKERS_MAX; i++)
         put_worker(page, out, &page->shared->workers[i]);
     buf_puts(out, "</tbody></table></div></section>");

@@ -217,7 +217,8 @@ static void add_policy(struct MHD_Response *response, const char *nonce)
                    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
                    nonce, nonce);
     (void)MHD_add_response_header(response, "Content-Security-Policy", policy);
-    (void)MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
+    /* Not no-referrer: then the page's own form comes with "Origin: null" (Fetch, section 3.2). */
+    (void)MHD_add_response_header(response, "Referrer-Policy", "same-origin");
 }
 
 static enum MHD_Result queue_page(struct MHD_Connection *mhd, const struct page *page)

@@ -62,15 +62,16 @@ function cleanEnvironment() {
 
 export class Stage {
     /* script: lines for the fake provider. providers: { name: { type, keys } }. clients: { name: rights }, what stands
-       behind NAME:HASH; their tokens are in `tokens` then. Without it there is no file of clients. */
-    static async open(script, providers, clients) {
+       behind NAME:HASH; their tokens are in `tokens` then. Without it there is no file of clients. more: further lines
+       of the configuration. */
+    static async open(script, providers, clients, more = '') {
         const stage = new Stage();
         cleanEnvironment();
         stage.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'claviger-clients.'));
         try {
             await stage.startFake(script);
             stage.makeTokens(clients ?? {});
-            await stage.startDaemon(providers, clients !== undefined);
+            await stage.startDaemon(providers, clients !== undefined, more);
         } catch (error) {
             console.error(stage.log());
             await stage.close();
@@ -105,13 +106,13 @@ export class Stage {
         fs.writeFileSync(this.file('clients'), made.map(({ line, rights }) => `${line}${rights}\n`).join(''));
     }
 
-    async startDaemon(providers, tokens) {
+    async startDaemon(providers, tokens, more) {
         this.port = await freePort();
-        const admin = await freePort();
-        let conf = `listen = {"127.0.0.1:${this.port}"}\nadmin_listen = {"127.0.0.1:${admin}"}\nworkers = 2\n`
+        this.admin = await freePort();
+        let conf = `listen = {"127.0.0.1:${this.port}"}\nadmin_listen = {"127.0.0.1:${this.admin}"}\nworkers = 2\n`
             + `state_db = "${this.file('state.db')}"\npid_file = "${this.file('pid')}"\n`
             + `control = "${this.file('control')}"\n`
-            + (tokens ? `clients = "${this.file('clients')}"\n` : '');
+            + (tokens ? `clients = "${this.file('clients')}"\n` : '') + more;
         for (const [name, { type, keys }] of Object.entries(providers)) {
             conf += `provider ${name} {\n    type = ${type}\n    base_url = "http://127.0.0.1:${this.upstream}"\n`
                 + `    keys = {${keys.map((key) => `"${key}"`).join(', ')}}\n}\n`;
@@ -123,7 +124,7 @@ export class Stage {
             if (this.daemon.how !== undefined)
                 throw new Error(`the daemon ended: ${this.daemon.how}`);
             try {
-                return (await fetch(`http://127.0.0.1:${admin}/readyz`)).status === 200;
+                return (await fetch(`http://127.0.0.1:${this.admin}/readyz`)).status === 200;
             } catch {
                 return false;
             }

@@ -303,6 +303,8 @@ START_TEST(status_page)
     ck_assert_int_eq(r.status, 200);
     ck_assert_str_eq(http_get(&r, "Content-Type"), "text/html; charset=utf-8");
     ck_assert_ptr_nonnull(strstr(http_get(&r, "Content-Security-Policy"), "default-src 'none'"));
+    /* With no-referrer a browser would send the page's own form with "Origin: null", which is refused. */
+    ck_assert_str_eq(http_get(&r, "Referrer-Policy"), "same-origin");
     ck_assert_ptr_nonnull(strstr(http_body(&r), HINT0));
     ck_assert_ptr_nonnull(strstr(http_body(&r), "rate_limited"));
     ck_assert_ptr_nonnull(strstr(http_body(&r), "1 temporary"));
@@ -332,6 +334,7 @@ static const struct {
     {"", "token=clv_wrong&", "anthropic", 403, "valid valid"},
     {"", "", "anthropic", 400, "valid valid"},
     {"Origin: http://evil.test\r\n", "token=" ADMIN_TOKEN "&", "anthropic", 403, "valid valid"},
+    {"Origin: null\r\n", "token=" ADMIN_TOKEN "&", "anthropic", 403, "valid valid"},
     {"Sec-Fetch-Site: cross-site\r\n", "token=" ADMIN_TOKEN "&", "anthropic", 403, "valid valid"},
     {"", "token=" ADMIN_TOKEN "&", "nobody", 409, "valid valid"},
 };

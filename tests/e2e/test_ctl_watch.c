@@ -2,6 +2,7 @@
  * test_ctl_watch: clavigerctl on terminals, wide and narrow, and keys --watch on a terminal and on a pipe.
  */
 #include "e2e/suite.h"
+#include "e2e/tty.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,161 +11,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
 #define LONG_NAME "a_provider_with_a_name_that_is_too_long_for_the_window"
-#define LIMIT_MS  15000
-
-/* A program on a terminal of its own. */
-struct tty {
-    int fd;    /* the terminal's other side */
-    int slave; /* open here too, so that its settings can be looked at */
-    pid_t pid;
-    struct termios before; /* the terminal's settings before it was started */
-    int status;            /* wait status */
-    struct buf out;        /* all that it wrote */
-};
-
-static void resize(struct tty *t, unsigned columns, unsigned rows)
-{
-    struct winsize size = {.ws_col = (unsigned short)columns, .ws_row = (unsigned short)rows};
-
-    ck_assert_int_eq(ioctl(t->fd, TIOCSWINSZ, &size), 0);
-}
-
-static void exec_on_tty(const struct tty *t, char **argv)
-{
-    sigset_t none;
-
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    setsid();
-    ioctl(t->slave, TIOCSCTTY, 0);
-    for (int fd = 0; fd <= 2; fd++)
-        dup2(t->slave, fd);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    execv(argv[0], argv);
-    _exit(127);
-}
-
-/* Runs clavigerctl with up to five arguments. */
-static void tty_start(struct tty *t, const struct bench *b, unsigned columns, unsigned rows, const char *a0,
-                      const char *a1, const char *a2, const char *a3)
-{
-    char *argv[] = {(char *)(uintptr_t)daemon_ctl_binary(),
-                    (char *)(uintptr_t) "-c",
-                    (char *)(uintptr_t)b->daemon.conf,
-                    (char *)(uintptr_t)a0,
-                    (char *)(uintptr_t)a1,
-                    (char *)(uintptr_t)a2,
-                    (char *)(uintptr_t)a3,
-                    NULL};
-
-    memset(t, 0, sizeof(*t));
-    t->fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-    ck_assert_int_ge(t->fd, 0);
-    ck_assert_int_eq(grantpt(t->fd), 0);
-    ck_assert_int_eq(unlockpt(t->fd), 0);
-    t->slave = open(ptsname(t->fd), O_RDWR | O_NOCTTY | O_CLOEXEC);
-    ck_assert_int_ge(t->slave, 0);
-    resize(t, columns, rows);
-    ck_assert_int_eq(tcgetattr(t->slave, &t->before), 0);
-    t->pid = fork();
-    ck_assert_int_ge(t->pid, 0);
-    if (t->pid == 0)
-        exec_on_tty(t, argv);
-}
-
-/* Takes what has been written. */
-static void tty_read(struct tty *t, int timeout_ms)
-{
-    struct pollfd p = {.fd = t->fd, .events = POLLIN};
-    char piece[4096];
-
-    while (poll(&p, 1, timeout_ms) > 0 && p.revents & POLLIN) {
-        ssize_t n = read(t->fd, piece, sizeof(piece));
-
-        if (n <= 0)
-            return;
-        buf_append(&t->out, piece, (size_t)n);
-        timeout_ms = 0;
-    }
-}
-
-static const char *last_of(const struct tty *t)
-{
-    return t->out.len == 0 ? "" : t->out.data + (t->out.len > 2000 ? t->out.len - 2000 : 0);
-}
-
-/* Reads until the text has come behind byte `from`; where it ends. */
-static size_t tty_expect(struct tty *t, size_t from, const char *text)
-{
-    int64_t end_us = util_now_us() + LIMIT_MS * 1000LL;
-
-    for (;;) {
-        const char *found = t->out.len > from ? strstr(t->out.data + from, text) : NULL;
-
-        if (found != NULL)
-            return (size_t)(found - t->out.data) + strlen(text);
-        ck_assert_msg(util_now_us() < end_us, "no \"%s\" behind %zu, at last: %s", text, from, last_of(t));
-        tty_read(t, 50);
-    }
-}
-
-static bool has_ended(void *arg)
-{
-    struct tty *t = arg;
-
-    tty_read(t, 0);
-    return waitpid(t->pid, &t->status, WNOHANG) == t->pid;
-}
-
-static void tty_wait(struct tty *t, int status)
-{
-    ck_assert_msg(util_wait(has_ended, t, LIMIT_MS), "it does not end");
-    tty_read(t, 0);
-    ck_assert_msg(WIFEXITED(t->status) && WEXITSTATUS(t->status) == status, "wait status %d: %s", t->status,
-                  last_of(t));
-    ck_assert(t->out.len == 0 || strstr(t->out.data, SUITE_CANARY) == NULL);
-}
-
-static void tty_close(struct tty *t)
-{
-    close(t->fd);
-    close(t->slave);
-    buf_fini(&t->out);
-}
-
-/* The longest line without its escape sequences. */
-static size_t longest_line(const struct tty *t)
-{
-    size_t longest = 0;
-    size_t len = 0;
-
-    for (size_t i = 0; i < t->out.len; i++) {
-        char c = t->out.data[i];
-
-        if (c == '\033') {
-            while (i + 1 < t->out.len && t->out.data[i] != 'm')
-                i++;
-        } else if (c == '\n') {
-            longest = len > longest ? len : longest;
-            len = 0;
-        } else if (c != '\r') {
-            len++;
-        }
-    }
-    return longest;
-}
-
-static bool has(const struct tty *t, const char *text)
-{
-    return t->out.len > 0 && strstr(t->out.data, text) != NULL;
-}
+#define LIMIT_MS  TTY_LIMIT_MS
 
 /* The first key is rate-limited for ten minutes, the second refused. */
 static void open_marked(struct bench *b)
@@ -200,14 +53,14 @@ START_TEST(keys_fit_the_window)
 
     open_marked(&b);
     for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]); i++) {
-        tty_start(&t, &b, widths[i].columns, 24, "keys", NULL, NULL, NULL);
+        tty_start(&t, &b.daemon, widths[i].columns, 24, "keys", NULL, NULL, NULL);
         tty_wait(&t, 0);
-        ck_assert_msg(longest_line(&t) <= widths[i].columns, "%u columns, a line of %zu: %s",
-                      widths[i].columns, longest_line(&t), t.out.data);
-        ck_assert_msg(has(&t, widths[i].there), "%u: no %s in: %s", widths[i].columns, widths[i].there,
+        ck_assert_msg(tty_longest_line(&t) <= widths[i].columns, "%u columns, a line of %zu: %s",
+                      widths[i].columns, tty_longest_line(&t), t.out.data);
+        ck_assert_msg(tty_has(&t, widths[i].there), "%u: no %s in: %s", widths[i].columns, widths[i].there,
                       t.out.data);
-        ck_assert(widths[i].not_there == NULL || !has(&t, widths[i].not_there));
-        ck_assert(has(&t, HINT0) && has(&t, "temporary") && has(&t, "permanent"));
+        ck_assert(widths[i].not_there == NULL || !tty_has(&t, widths[i].not_there));
+        ck_assert(tty_has(&t, HINT0) && tty_has(&t, "temporary") && tty_has(&t, "permanent"));
         tty_close(&t);
     }
     bench_close(&b);
@@ -222,24 +75,24 @@ START_TEST(colours)
     struct tty t;
 
     open_marked(&b);
-    tty_start(&t, &b, 120, 24, "keys", NULL, NULL, NULL);
+    tty_start(&t, &b.daemon, 120, 24, "keys", NULL, NULL, NULL);
     tty_wait(&t, 0);
-    ck_assert(has(&t, "\033[33mtemporary\033[0m") && has(&t, "\033[31mpermanent\033[0m"));
+    ck_assert(tty_has(&t, "\033[33mtemporary\033[0m") && tty_has(&t, "\033[31mpermanent\033[0m"));
     tty_close(&t);
     run_program(&run, NULL, daemon_ctl_binary(), "-c", b.daemon.conf, "keys", NULL);
     ck_assert_ptr_null(strchr(run_out(&run), '\033'));
     ck_assert_ptr_nonnull(strstr(run_out(&run), LONG_NAME));
     run_fini(&run);
     ck_assert_int_eq(setenv("NO_COLOR", "1", 1), 0);
-    tty_start(&t, &b, 120, 24, "status", NULL, NULL, NULL);
+    tty_start(&t, &b.daemon, 120, 24, "status", NULL, NULL, NULL);
     tty_wait(&t, 0);
-    ck_assert(!has(&t, "\033") && has(&t, "is serving as pid"));
+    ck_assert(!tty_has(&t, "\033") && tty_has(&t, "is serving as pid"));
     tty_close(&t);
     ck_assert_int_eq(unsetenv("NO_COLOR"), 0);
     ck_assert_int_eq(setenv("TERM", "dumb", 1), 0);
-    tty_start(&t, &b, 120, 24, "keys", NULL, NULL, NULL);
+    tty_start(&t, &b.daemon, 120, 24, "keys", NULL, NULL, NULL);
     tty_wait(&t, 0);
-    ck_assert(!has(&t, "\033"));
+    ck_assert(!tty_has(&t, "\033"));
     tty_close(&t);
     bench_close(&b);
 }
@@ -253,17 +106,6 @@ static long seconds_shown(const struct tty *t, size_t from)
     if (p == NULL || strchr(p, '\n') == NULL)
         return -1;
     return strtol(p + strcspn(p, " "), NULL, 10);
-}
-
-static void expect_restored(const struct tty *t)
-{
-    struct termios now;
-
-    ck_assert_int_eq(tcgetattr(t->slave, &now), 0);
-    ck_assert_uint_eq(now.c_lflag, t->before.c_lflag);
-    ck_assert_uint_eq(now.c_iflag, t->before.c_iflag);
-    ck_assert_uint_eq(now.c_oflag, t->before.c_oflag);
-    ck_assert_msg(has(t, "\033[?7h\033[?25h\033[?1049l"), "the window is not given back");
 }
 
 /* In place: the cooldown counts down, a change shows, the window's width is followed; however it is ended,
@@ -280,7 +122,7 @@ START_TEST(watch_on_a_terminal)
     char row[32];
 
     open_marked(&b);
-    tty_start(&t, &b, 165, 24, "keys", "--watch", "--interval", "0.2");
+    tty_start(&t, &b.daemon, 165, 24, "keys", "--watch", "--interval", "0.2");
     at = tty_expect(&t, 0, "\033[?1049h");
     at = tty_expect(&t, at, "\033[J");
     first = seconds_shown(&t, 0);
@@ -289,17 +131,17 @@ START_TEST(watch_on_a_terminal)
     ck_assert_int_eq(tcgetattr(t.slave, &during), 0);
     ck_assert_uint_eq(during.c_lflag & (tcflag_t)(ECHO | ICANON), 0);
     /* On the spot: no line end but between lines, and the cursor goes home. */
-    ck_assert(has(&t, "\033[H20") && has(&t, "updated"));
+    ck_assert(tty_has(&t, "\033[H20") && tty_has(&t, "updated"));
     snprintf(row, sizeof(row), "%ld", first - 1);
     at = tty_expect(&t, at, row);
 
-    resize(&t, 100, 24);
+    tty_resize(&t, 100, 24);
     while (at = tty_expect(&t, at, "\033[H"), tty_expect(&t, at, "\033[J"),
            strstr(t.out.data + at, "updated") != NULL)
         continue;
-    resize(&t, 100, 4);
+    tty_resize(&t, 100, 4);
     at = tty_expect(&t, at, "... and 4 lines more");
-    resize(&t, 165, 24);
+    tty_resize(&t, 165, 24);
 
     run_program(&run, NULL, daemon_ctl_binary(), "-c", b.daemon.conf, "disable", b.api->name, "2", NULL);
     ck_assert_int_eq(run.status, 0);
@@ -311,7 +153,7 @@ START_TEST(watch_on_a_terminal)
     else
         ck_assert_int_eq(kill(t.pid, SIGTERM), 0);
     tty_wait(&t, 0);
-    expect_restored(&t);
+    tty_expect_restored(&t);
     tty_close(&t);
     bench_close(&b);
 }
@@ -327,7 +169,7 @@ START_TEST(watch_is_suspended)
     int status;
 
     open_marked(&b);
-    tty_start(&t, &b, 120, 24, "keys", "--watch", NULL, NULL);
+    tty_start(&t, &b.daemon, 120, 24, "keys", "--watch", NULL, NULL);
     at = tty_expect(&t, 0, "\033[J");
     ck_assert_int_eq(write(t.fd, "\032", 1), 1);
     at = tty_expect(&t, at, "\033[?1049l");
@@ -340,7 +182,7 @@ START_TEST(watch_is_suspended)
     (void)tty_expect(&t, at, "temporary");
     ck_assert_int_eq(write(t.fd, "\003", 1), 1);
     tty_wait(&t, 0);
-    expect_restored(&t);
+    tty_expect_restored(&t);
     tty_close(&t);
     bench_close(&b);
 }

@@ -22,10 +22,12 @@ static int reloads;
 static int stops;
 static const char *refusal;
 static size_t status_size;
+static bool traffic_wanted;
 
-static void on_status(void *arg, struct buf *json)
+static void on_status(void *arg, bool traffic, struct buf *json)
 {
     ck_assert_ptr_eq(arg, &reloads);
+    traffic_wanted = traffic;
     buf_puts(json, "{\"x\":\"");
     for (size_t i = 0; i < status_size; i++)
         buf_putc(json, 'y');
@@ -125,12 +127,13 @@ END_TEST
 
 START_TEST(test_status)
 {
-    static const char *const REQUESTS[] = {"status\n", "status\r\n", "status\nmore"};
-    for (size_t i = 0; i < 3; i++) {
+    static const char *const REQUESTS[] = {"status\n", "status\r\n", "status\nmore", "top\n"};
+    for (size_t i = 0; i < 4; i++) {
         int fd = connect_client();
         say(fd, REQUESTS[i]);
         turn(0);
         expect(fd, "ok\n{\"x\":\"yyy\"}\n", true);
+        ck_assert(traffic_wanted == (i == 3));
         fd_close(&fd);
     }
     /* In pieces, and ended by closing instead of a newline. */
@@ -151,8 +154,8 @@ START_TEST(test_unknown)
     char longer[CONTROL_REQUEST_MAX + 10];
     memset(longer, 'a', sizeof(longer));
     longer[sizeof(longer) - 1] = '\0';
-    const char *const requests[] = {"\n", "STATUS\n", "statusx\n", "status \n", longer};
-    for (size_t i = 0; i < 5; i++) {
+    const char *const requests[] = {"\n", "STATUS\n", "statusx\n", "status \n", "topx\n", longer};
+    for (size_t i = 0; i < 6; i++) {
         struct buf heard = {0};
         bool closed;
         int fd = connect_client();

@@ -277,6 +277,29 @@ static void expect_minute(const struct history_minute *m, uint64_t requests, uin
     ck_assert_uint_eq(m->duration_ms, duration_ms);
 }
 
+/* Every observation is in one bucket, whatever its provider; a bound belongs to the bucket below it. */
+START_TEST(test_observed)
+{
+    const uint64_t *bounds;
+    uint64_t counts[METRICS_BUCKETS_MAX];
+    uint64_t expected[METRICS_BUCKETS_MAX] = {[0] = 2, [1] = 1, [16] = 1};
+    unsigned provider = metrics_provider(metrics, "p");
+
+    pass(provider, 200, 1, 0);
+    pass(0, 200, 1, 5);
+    pass(provider, 200, 1, 6);
+    pass(0, 502, 0, 600001);
+    ck_assert_uint_eq(metrics_observed(metrics, METRIC_DURATION, &bounds, counts), 16);
+    ck_assert_uint_eq(bounds[0], 5);
+    ck_assert_uint_eq(bounds[15], 600000);
+    ck_assert_mem_eq(counts, expected, sizeof counts);
+    ck_assert_uint_eq(metrics_observed(metrics, METRIC_ATTEMPTS, &bounds, counts), 10);
+    ck_assert_uint_eq(counts[0], 1);
+    ck_assert_uint_eq(counts[1], 3);
+    ck_assert_uint_eq(counts[11], 0);
+}
+END_TEST
+
 START_TEST(test_history)
 {
     struct history_minute minutes[HISTORY_MINUTES];
@@ -340,6 +363,7 @@ int main(void)
     tcase_add_test(tc, test_many_providers);
     tcase_add_test(tc, test_full_table);
     tcase_add_test(tc, test_processes);
+    tcase_add_test(tc, test_observed);
     tcase_add_test(tc, test_history);
     suite_add_tcase(s, tc);
     sr = srunner_create(s);
