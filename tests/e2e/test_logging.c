@@ -129,6 +129,35 @@ static void take_datagrams(int fd, struct buf *out)
     }
 }
 
+/* A log daemon that reads: a host's queue may hold no more than ten datagrams. */
+struct syslog_reader {
+    int fd;
+    struct buf *out;
+    unsigned lines; /* how many are waited for */
+};
+
+static bool has_lines(void *arg)
+{
+    const struct syslog_reader *reader = arg;
+    unsigned lines = 0;
+
+    take_datagrams(reader->fd, reader->out);
+    for (size_t i = 0; i < reader->out->len; i++)
+        lines += reader->out->data[i] == '\n';
+    return lines >= reader->lines;
+}
+
+static void read_syslog(int fd, struct buf *out, unsigned more)
+{
+    struct syslog_reader reader = {.fd = fd, .out = out};
+
+    has_lines(&reader);
+    for (size_t i = 0; i < out->len; i++)
+        reader.lines += out->data[i] == '\n';
+    reader.lines += more;
+    ck_assert(util_wait(has_lines, &reader, WAIT_MS));
+}
+
 static const char *const targets[] = {"stderr", "file", "syslog"};
 
 START_TEST(every_target_and_format)
@@ -153,7 +182,11 @@ START_TEST(every_target_and_format)
         snprintf(t.faults->syslog, sizeof(t.faults->syslog), "%s", path);
     }
     daemon_start(d);
+    if (is_syslog)
+        read_syslog(fd, &lines, 0);
     degraded_post(&t, 5);
+    if (is_syslog)
+        read_syslog(fd, &lines, 5);
     daemon_stop(d);
     if (is_syslog) {
         take_datagrams(fd, &lines);
@@ -315,6 +348,13 @@ START_TEST(full_for_ever)
 }
 END_TEST
 
+static bool has_failed(void *arg)
+{
+    const struct trouble *t = arg;
+
+    return atomic_load(&t->faults->failed) > 0;
+}
+
 /* A disk that is full for a while. */
 START_TEST(full_for_a_while)
 {
@@ -333,8 +373,8 @@ START_TEST(full_for_a_while)
     degraded_post(&t, REQUESTS);
     ck_assert_msg(t.slowest_us < DEGRADED_SLOWEST_MS * 1000, "a request took %lld us",
                   (long long)t.slowest_us);
+    ck_assert(util_wait(has_failed, &t, WAIT_MS)); /* lines are written some at a time */
     atomic_store(&t.faults->error, 0);
-    ck_assert_uint_gt(atomic_load(&t.faults->failed), 0);
     r.fd = open(path, O_RDONLY | O_CLOEXEC);
     ck_assert_int_ge(r.fd, 0);
     await_balance(&r);
