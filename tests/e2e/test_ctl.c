@@ -464,6 +464,22 @@ START_TEST(status_without_an_answer)
 END_TEST
 
 /* All that the status has to show, for people and for programs. */
+/* The master may not have seen yet that the worker of before the reload has ended. */
+static bool status_has_two_workers(void *arg)
+{
+    struct bench *b = arg;
+    struct run run;
+    json_t *root;
+    bool two;
+
+    ctl(b, &run, DONE, "status", "--json", NULL, NULL);
+    root = json_loads(run_out(&run), 0, NULL);
+    run_fini(&run);
+    two = json_array_size(json_object_get(json_object_get(root, "daemon"), "workers")) == 2;
+    json_decref(root);
+    return two;
+}
+
 START_TEST(status_shows)
 {
     static const char *const words[] = {"clavigerd ",     " is serving as pid ",
@@ -489,6 +505,7 @@ START_TEST(status_shows)
     daemon_start(&b.daemon);
     ctl_only(&b, DONE, "reload", NULL, NULL);
     ck_assert(daemon_wait_workers(&b.daemon, 2, 0, 10000));
+    ck_assert(util_wait(status_has_two_workers, &b, 10000));
     script(&b);
     post_and_expect(&b, 200);
     daemon_expect_states(&b.daemon, b.api->name, "temporary permanent valid");
