@@ -3,11 +3,18 @@
  * request, and each event of a stream, is begun when the one before it has arrived, and what the proxy does
  * for it does not depend on who was faster.
  *
- *     benchload --provider PORT            only the provider, until it is ended
- *     benchload --port-file FILE           both; the ports of the provider and of the proxy, which is to
- * listen on it, are written into FILE; commands on stdin, "done" on stdout: requests COUNT AT-ONCE BODY
- * TARGET       COUNT requests with BODY bytes each (0 = GET) slowly COUNT MS TARGET                   COUNT
- * requests, MS milliseconds between two of them open TARGET, events COUNT, close         a stream
+ *     benchload --provider PORT
+ *         only the provider, until it is ended
+ *     benchload --port-file FILE
+ *         both; the ports of the provider and of the proxy, which is to listen on it, are written into FILE.
+ *         Commands come on stdin, the answer to each ends with "done" on stdout:
+ *
+ *     requests COUNT AT-ONCE BODY TARGET    COUNT requests with BODY bytes each (0 = GET)
+ *     slowly COUNT MS TARGET                COUNT requests, MS milliseconds between two of them
+ *     open COUNT TARGET, close              streams
+ *     events COUNT                          events on each of them, one after the other
+ *     timed COUNT                           the same, 5 ms between two; microseconds of 50, 75, 90, 99 %
+ *     port PORT                             the proxy from now on
  */
 #include "bench/peer.h"
 
@@ -111,16 +118,18 @@ static void obey(int epoll_fd, unsigned *port, const char *line)
         sscanf(line, "slowly %ld %d %511s", &plan.requests, &plan.pause_ms, target) == 3) {
         client_run(epoll_fd, &plan);
     } else if (sscanf(line, "port %ld", &count) == 1) {
+        client_hang_up();
         *port = (unsigned)count;
     } else if (sscanf(line, "open %ld %511s", &count, target) == 2) {
         client_streams_open(epoll_fd, *port, target, count);
     } else if (sscanf(line, "events %ld", &count) == 1) {
         client_streams_events(epoll_fd, count);
     } else if (sscanf(line, "timed %ld", &count) == 1) {
-        int64_t p50_us;
-        int64_t p99_us;
-        client_streams_timed(epoll_fd, count, &p50_us, &p99_us);
-        (void)printf("%lld %lld\n", (long long)p50_us, (long long)p99_us);
+        struct client_delays delays;
+        client_streams_timed(epoll_fd, count, &delays);
+        for (size_t i = 0; i < sizeof delays.us / sizeof *delays.us; i++)
+            (void)printf(i == 0 ? "%lld" : " %lld", (long long)delays.us[i]);
+        (void)putchar('\n');
     } else if (strcmp(line, "close\n") == 0) {
         client_streams_close(epoll_fd);
     } else {

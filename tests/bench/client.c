@@ -146,6 +146,16 @@ static void need_clients(int epoll_fd, long count, unsigned port)
     }
 }
 
+void client_hang_up(void)
+{
+    for (long i = 0; i < client_count; i++) {
+        (void)close(clients[i].peer.fd);
+        free(clients[i].in);
+        clients[i] = (struct client){0};
+    }
+    client_count = 0;
+}
+
 static void wait_for_answers(int epoll_fd)
 {
     while (waiting > 0)
@@ -260,7 +270,7 @@ static int compare_us(const void *first, const void *second)
     return *a < *b ? -1 : *a > *b;
 }
 
-void client_streams_timed(int epoll_fd, long count, int64_t *p50_us, int64_t *p99_us)
+void client_streams_timed(int epoll_fd, long count, struct client_delays *out)
 {
     size_t total = (size_t)count * (size_t)stream_count;
     int64_t *delays = calloc(total, sizeof *delays);
@@ -274,8 +284,9 @@ void client_streams_timed(int epoll_fd, long count, int64_t *p50_us, int64_t *p9
             delays[i * stream_count + k] = streams[k].arrived_us - begin_us;
     }
     qsort(delays, total, sizeof *delays, compare_us);
-    *p50_us = delays[total / 2];
-    *p99_us = delays[total - 1 - total / 100];
+    static const size_t percent[] = {50, 75, 90, 99};
+    for (size_t i = 0; i < sizeof percent / sizeof *percent; i++)
+        out->us[i] = delays[(total - 1) * percent[i] / 100];
     free(delays);
 }
 

@@ -34,8 +34,10 @@ long head_content_length(const char *head, size_t len);
 /* ---- provider.c: the fast fake provider
  *
  * GET or POST with Content-Length, keep-alive. A request that holds the word "limited" (in its key) gets 429
- * for a millisecond; .../size/N gets N bytes; .../events gets a stream of server-sent events, whose first
- * comes at once and each further one with provider_event(); all else gets 1 KB.
+ * for a millisecond, one with "spent" 429 for ten minutes; so do every twentieth to .../twentieth and half of
+ * those to .../half, for a millisecond. .../size/N gets N bytes; .../chat/completions a chat completion with
+ * a report of its usage; .../refused the number of 429s so far; .../events a stream of server-sent events,
+ * whose first comes at once and each further one with provider_event(); all else gets 1 KB.
  */
 
 /* Listens on 127.0.0.1; port 0 = any. Returns the port. */
@@ -58,14 +60,22 @@ struct client_plan {
 /* Does the plan; each answer must be a 200. The connections stay open for the next plan. */
 void client_run(int epoll_fd, const struct client_plan *plan);
 
+/* Ends those connections. */
+void client_hang_up(void);
+
 /* Streams of events: opens them and waits for the first event of each; has count more sent to all of them,
  * each when the one before it has arrived; ends them. */
 void client_streams_open(int epoll_fd, unsigned port, const char *target, long count);
 void client_streams_events(int epoll_fd, long count);
 void client_streams_close(int epoll_fd);
 
-/* The same as client_streams_events(); tells how long an event took from here to here, in the middle and of
- * 99 %. */
-void client_streams_timed(int epoll_fd, long count, int64_t *p50_us, int64_t *p99_us);
+/* How long events took from the provider to the client: so many microseconds at most, of 50, 75, 90 and 99 %
+ * of them. */
+struct client_delays {
+    int64_t us[4];
+};
+
+/* The same as client_streams_events(), a pause of 5 ms before each, and timed. */
+void client_streams_timed(int epoll_fd, long count, struct client_delays *delays);
 
 #endif

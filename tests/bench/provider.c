@@ -18,10 +18,13 @@
 #define HEAD_MAX 65536
 #define CACHED   8
 
+enum kind { PLAIN, CHAT };
+
 struct answer {
     char *data;
     size_t len;
     size_t body;
+    enum kind kind;
 };
 
 struct connection {
@@ -46,9 +49,14 @@ static struct connection *streams;
 static struct answer cache[CACHED];
 static size_t cached;
 
+static unsigned long refused; /* requests that got a 429 */
+
 static const char limited[] = "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\n"
                               "Retry-After-Ms: 1\r\nContent-Length: 61\r\n\r\n"
                               "{\"error\":{\"type\":\"rate_limit_error\",\"message\":\"slow down!!\"}}";
+static const char spent[] = "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\n"
+                            "Retry-After: 600\r\nContent-Length: 61\r\n\r\n"
+                            "{\"error\":{\"type\":\"rate_limit_error\",\"message\":\"slow down!!\"}}";
 static const char stream_head[] =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
     "Transfer-Encoding: chunked\r\n\r\n";
@@ -57,26 +65,41 @@ static const char event[] =
     "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"text\":\"some more words\"}}"
     "\n\n\r\n";
 
-static struct answer answer_of(size_t body)
+/* What stands around the text of a JSON answer: nothing else, or what a chat completion has with its usage.
+ */
+static const char *const begins[] = {
+    [PLAIN] = "{\"content\":\"",
+    [CHAT] = "{\"id\":\"chatcmpl-0123456789abcdef\",\"object\":\"chat.completion\",\"created\":1767225600,"
+             "\"model\":\"gpt-bench\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\","
+             "\"content\":\""};
+static const char *const ends[] = {
+    [PLAIN] = "\"}",
+    [CHAT] = "\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":2103,\"completion_tokens\":242,"
+             "\"total_tokens\":2345,\"prompt_tokens_details\":{\"cached_tokens\":1024},"
+             "\"completion_tokens_details\":{\"reasoning_tokens\":64}}}"};
+
+static struct answer answer_of(enum kind kind, size_t body)
 {
     char head[256];
     for (size_t i = 0; i < cached; i++)
-        if (cache[i].body == body)
+        if (cache[i].body == body && cache[i].kind == kind)
             return cache[i];
     int head_len =
         snprintf(head, sizeof head,
                  "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Request-Id: req_0123456789abcdef\r\n"
                  "Date: Thu, 01 Jan 2026 00:00:00 GMT\r\nContent-Length: %zu\r\n\r\n",
                  body);
-    struct answer answer = {.len = (size_t)head_len + body, .body = body};
+    struct answer answer = {.len = (size_t)head_len + body, .body = body, .kind = kind};
     answer.data = malloc(answer.len);
     if (answer.data == NULL || cached == CACHED)
         die("too many sizes of answers");
     memcpy(answer.data, head, (size_t)head_len);
     memset(answer.data + head_len, 'x', body);
-    if (body >= 32) { /* as JSON, whose text is one string */
-        memcpy(answer.data + head_len, "{\"content\":\"", 12);
-        memcpy(answer.data + answer.len - 2, "\"}", 2);
+    size_t begin = strlen(begins[kind]);
+    size_t end = strlen(ends[kind]);
+    if (body >= begin + end) {
+        memcpy(answer.data + head_len, begins[kind], begin);
+        memcpy(answer.data + answer.len - end, ends[kind], end);
     }
     cache[cached++] = answer;
     return answer;
@@ -123,27 +146,66 @@ static bool holds(const char *head, size_t len, const char *word)
     return memmem(head, len, word, strlen(word)) != NULL;
 }
 
+/* Adds the connection to the streams. Returns false when it is gone. */
+static bool begin_stream(struct connection *connection)
+{
+    connection->streaming = true;
+    connection->next_stream = streams;
+    streams = connection;
+    if (send_text(connection, stream_head, sizeof stream_head - 1) &&
+        send_text(connection, event, sizeof event - 1))
+        return true;
+    close_connection(connection);
+    return false;
+}
+
+/* How many requests were refused, as an answer whose text lasts until the next one. */
+static struct answer count_answer(void)
+{
+    static char text[128];
+    char number[32];
+    int digits = snprintf(number, sizeof number, "%lu\n", refused);
+    int len = snprintf(text, sizeof text, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", digits, number);
+    return (struct answer){.data = text, .len = (size_t)len};
+}
+
+/* Half of all times, in no order: were it every second time, some requests would always come at that time. */
+static bool toss(void)
+{
+    static uint32_t state = 1;
+    state = state * 1664525U + 1013904223U; /* Numerical Recipes, 7.1 */
+    return (state & 0x80000000U) != 0;
+}
+
+/* The 429 that a request gets, if it gets one. */
+static const char *refusal(const char *head, size_t head_len, size_t line_len)
+{
+    static unsigned twentieth;
+    if (holds(head, head_len, "spent"))
+        return spent;
+    if (holds(head, head_len, "limited") || (holds(head, line_len, "/twentieth") && ++twentieth % 20 == 0) ||
+        (holds(head, line_len, "/half") && toss()))
+        return limited;
+    return NULL;
+}
+
 /* The whole request is there, its head in connection->in. Returns false when the connection is gone. */
 static bool answer_request(struct connection *connection, size_t head_len)
 {
     const char *head = connection->in;
-    const char *size;
-    static unsigned count;
-    bool twentieth = holds(head, strcspn(head, "\r"), "/twentieth") && ++count % 20 == 0;
-    if (twentieth || holds(head, head_len, "limited")) {
-        connection->answer = (struct answer){.data = (char *)limited, .len = sizeof limited - 1};
-    } else if (holds(head, strcspn(head, "\r"), "/events")) {
-        connection->streaming = true;
-        connection->next_stream = streams;
-        streams = connection;
-        if (send_text(connection, stream_head, sizeof stream_head - 1) &&
-            send_text(connection, event, sizeof event - 1))
-            return true;
-        close_connection(connection);
-        return false;
+    size_t line_len = strcspn(head, "\r");
+    const char *no = refusal(head, head_len, line_len);
+    if (no != NULL) {
+        refused++;
+        connection->answer = (struct answer){.data = (char *)no, .len = strlen(no)};
+    } else if (holds(head, line_len, "/events")) {
+        return begin_stream(connection);
+    } else if (holds(head, line_len, "/refused")) {
+        connection->answer = count_answer();
     } else {
-        size = memmem(head, strcspn(head, "\r"), "/size/", 6);
-        connection->answer = answer_of(size != NULL ? strtoul(size + 6, NULL, 10) : 1024);
+        const char *size = memmem(head, line_len, "/size/", 6);
+        enum kind kind = holds(head, line_len, "/chat/completions") ? CHAT : PLAIN;
+        connection->answer = answer_of(kind, size != NULL ? strtoul(size + 6, NULL, 10) : 1024);
     }
     connection->sent = 0;
     connection->answering = true;

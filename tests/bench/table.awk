@@ -1,86 +1,95 @@
-# The report's tables, from the data of bench.sh: lines "SCENARIO PROXY rate p50 p99 cpu" a round; "PROXY STREAMS
-# bytes-per-stream rate p50 p99 cpu"; "PROXY p50 p99" of events.
+# The report's tables.
 
-function median(list,    n, values, i, k, x) {
-    n = split(list, values, " ")
-    for (i = 2; i <= n; i++) {
-        x = values[i] + 0
-        for (k = i - 1; k > 0 && values[k] + 0 > x; k--)
-            values[k + 1] = values[k]
-        values[k + 1] = x
+function line(name, side,    ref) {
+    ref = reference[name]
+    printf "%-18s %-13s %8.0f %7.0f %7.0f %7.0f %8.2f", shown == name ? "" : name, side,
+        median(all[name, side, RATE]), median(all[name, side, P50]), median(all[name, side, P90]),
+        median(all[name, side, P99]), median(all[name, side, CPU])
+    shown = name
+    if (side != ref)
+        printf "   %.3f (%.3f to %.3f)  %.3f", median(ratios(name, side, ref, RATE)),
+            extreme(ratios(name, side, ref, RATE), -1), extreme(ratios(name, side, ref, RATE), 1),
+            median(ratios(name, side, ref, CPU))
+    printf "\n"
+}
+
+# The lines of a scenario, its reference last.
+function scenario(name,    n, list, k) {
+    n = split(sides[name], list, " ")
+    for (k = 1; k <= n; k++)
+        if (list[k] != reference[name])
+            line(name, list[k])
+    if (n > 0)
+        line(name, reference[name])
+}
+
+# Those whose names match, under a title; "" = those that no other table has.
+function table(title, pattern,    i, begun) {
+    for (i = 1; i <= count; i++)
+        if (pattern == "" ? names[i] !~ /^(events|workers|marks|everything|parts)-/ : names[i] ~ pattern) {
+            if (!begun++ && title != "")
+                print "\n" title
+            if (pattern == "^events-")
+                events(names[i])
+            else
+                scenario(names[i])
+            if (pattern == "^marks-")
+                marks(names[i], substr(names[i], 7))
+        }
+}
+
+# What an event's way through the proxy adds to the one straight from the provider.
+function added(name, side, what) {
+    return median(all[name, side, what]) - median(all[name, "direct", what])
+}
+
+function events(name,    n, list, k, side) {
+    n = split(sides[name], list, " ")
+    for (k = 1; k <= n; k++) {
+        side = list[k]
+        printf "%-18s %-13s %8.0f %7.0f %7.0f %7.0f", k == 1 ? name : "", side, median(all[name, side, RATE]),
+            median(all[name, side, P50]), median(all[name, side, P90]), median(all[name, side, P99])
+        if (side != "direct")
+            printf " %8.2f   %.0f, %.0f us", median(all[name, side, CPU]), added(name, side, P50),
+                added(name, side, P99)
+        printf "\n"
     }
-    return values[int((n + 1) / 2)] + 0
 }
 
-function extreme(list, sign,    n, values, i, best) {
-    n = split(list, values, " ")
-    best = values[1]
-    for (i = 2; i <= n; i++)
-        if ((values[i] - best) * sign > 0)
-            best = values[i]
-    return best + 0
+function marks(name, workers) {
+    printf "    %.0f marks a second, %.2f a request; a request with its marks costs %.1f us more;\n",
+        fact["marks-each-" workers] * median(all[name, "marked-" workers, RATE]), fact["marks-each-" workers],
+        median(all[name, "marked-" workers, CPU]) - median(all[name, "unmarked-" workers, CPU])
+    printf "    of 60 marks for long %d were lost; %d more requests were under way with such a key and refused too\n",
+        fact["marks-lost-" workers], fact["marks-doubled-" workers]
 }
 
-FILENAME ~ /data$/ {
-    if (!($1 in seen)) {
-        seen[$1] = ++count
-        names[count] = $1
-    }
-    has[$1, $2] = 1
-    rate[$1, $2] = rate[$1, $2] " " $3
-    p50[$1, $2] = p50[$1, $2] " " $4
-    p99[$1, $2] = p99[$1, $2] " " $5
-    cpu[$1, $2] = cpu[$1, $2] " " $6
-    if ($2 == "nginx" && last_claviger[$1] > 0)
-        ratio[$1] = ratio[$1] " " last_claviger[$1] / $3
-    if ($2 == "claviger")
-        last_claviger[$1] = $3
-}
-FILENAME ~ /streams$/ {
-    stream_rate[$1, $2] = stream_rate[$1, $2] " " $4
-    stream_cpu[$1, $2] = stream_cpu[$1, $2] " " $7
-    stream_bytes[$1, $2] = $3
-    stream_counts[$2] = 1
-}
-FILENAME ~ /events$/ {
-    event50[$1] = $2
-    event99[$1] = $3
+function how_to_read() {
+    print "How to read this: a line is the median of rounds of a second or two. The sides of a scenario take turns, in an"
+    print "order that turns round every time. A ratio is the median of the ratios within each round, to the scenario's last"
+    print "side; more than 1 is better; in parentheses stand the worst and the best round. \"CPU us\" is what all processes of"
+    print "a side together use for a request, and the last column its ratio: where others use the machine too, that is the"
+    print "number to trust. Each proxy has one worker, on a CPU of its own, and writes a request log; the load and the"
+    print "providers have the other CPU."
 }
 
 END {
-    printf "%-22s %-9s %9s %8s %8s %8s   %s\n", "", "", "rate/s", "p50 us", "p99 us", "CPU us", "to nginx: rate (least, most), CPU"
-    for (i = 1; i <= count; i++) {
-        name = names[i]
-        split("claviger nginx haproxy", proxies, " ")
-        for (k = 1; k <= 3; k++) {
-            proxy = proxies[k]
-            if (!((name, proxy) in has))
-                continue
-            printf "%-22s %-9s %9.0f %8.0f %8.0f %8.2f", k == 1 ? name : "", proxy, median(rate[name, proxy]),
-                median(p50[name, proxy]), median(p99[name, proxy]), median(cpu[name, proxy])
-            if (proxy == "claviger" && ratio[name] != "")
-                printf "   %.2f (%.2f, %.2f), %.2f", median(ratio[name]), extreme(ratio[name], -1), extreme(ratio[name], 1),
-                    median(cpu[name, "nginx"]) / median(cpu[name, "claviger"])
-            else if (proxy == "haproxy")
-                printf "   %.2f, %.2f", median(rate[name, proxy]) / median(rate[name, "nginx"]),
-                    median(cpu[name, "nginx"]) / median(cpu[name, proxy])
-            printf "\n"
-        }
-    }
-    if (("pool-1", "claviger") in has && ("pool-8", "claviger") in has)
-        printf "\nover 7 marked keys: %.3f of the CPU's throughput with a pool of one\n",
-            median(cpu["pool-1", "claviger"]) / median(cpu["pool-8", "claviger"])
-    printf "\nGET beside idle streams, against the same without them; memory of a stream\n"
-    for (k = 1; k <= 2; k++) {
-        proxy = k == 1 ? "claviger" : "nginx"
-        for (n = 500; n <= 2000; n += 1500)
-            if (n in stream_counts)
-                printf "    %-9s %5d streams: rate %.2f, CPU %.2f, %.1f KB a stream\n", proxy, n,
-                    median(stream_rate[proxy, n]) / median(stream_rate[proxy, 0]),
-                    median(stream_cpu[proxy, 0]) / median(stream_cpu[proxy, n]), stream_bytes[proxy, n] / 1024
-    }
-    printf "\nan event to each of 100 streams, from the provider to the client\n"
-    printf "    claviger p50 %d us, p99 %d us; nginx p50 %d us, p99 %d us; ratios %.2f, %.2f\n", event50["claviger"],
-        event99["claviger"], event50["nginx"], event99["nginx"], event50["claviger"] / event50["nginx"],
-        event99["claviger"] / event99["nginx"]
+    how_to_read()
+    printf "\n%-18s %-13s %8s %7s %7s %7s %8s   %s\n", "", "", "rate/s", "p50 us", "p90 us", "p99 us", "CPU us",
+        "rate (worst to best)     CPU"
+    table("", "")
+    table("Events to so many streams at once; at the end what the proxy adds to p50 and p99 of the way without one:",
+        "^events-")
+    if (memory_count > 0)
+        print "\nMemory of an idle stream, KB:"
+    for (i = 1; i <= memory_count; i++)
+        printf "    %5d streams: claviger %.1f (with header_size 8K: %.1f), nginx %.1f\n", memory_counts[i],
+            memory["claviger-16K", memory_counts[i]] / 1024, memory["claviger-8K", memory_counts[i]] / 1024,
+            memory["nginx-fresh", memory_counts[i]] / 1024
+    table("So many workers on all CPUs, which the load shares with them: CPU counts, the rate says little:", "^workers-")
+    table("Half of all answers are a 429 that rests the key for a millisecond; beside no such answers:", "^marks-")
+    table("Dumps, traces of all requests, usage, and metrics read each second: all on beside all off, and each alone:",
+        "^(everything|parts)-")
+    for (i = 1; i <= note_count; i++)
+        print (i == 1 ? "\n" : "") notes[i]
 }
