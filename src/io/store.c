@@ -1,29 +1,23 @@
 /*
- * store: one process's connection to the key states. Called by the relay (refresh, mark), by the worker's
- * loop (flush) and by the housekeeper.
+ * store: one process's connection to the key states: opening, reading, refreshing. Marks are store_marks.c's.
+ * Called by the relay, by the worker's loop and by the housekeeper.
  *
  * It must never wait: no busy timeout, no loop around a lock. The order of steps is what makes it right. A
  * mark goes into its shared slot, then the generation is raised, then the row is committed, then the slot is
  * made clean. A reader takes the generation, then the slots, then the rows: a mark that it misses in a slot
  * because it is clean already is in the rows.
  */
-#include "io/store.h"
+#include "io/store_internal.h"
 
 #include "io/store_schema.h"
-#include "io/store_trouble.h"
 
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define RETRY_MIN_MS 1
 #define RETRY_MAX_MS 250
 /* A mark's time is that of its process's loop, which may lie this far behind. */
 #define MARK_SLACK_MS 1000
-
-#define NEVER INT64_MAX
-
-enum statement { VERSION, SELECT, BEGIN, UPSERT, COMMIT, STATEMENTS };
 
 static const char *const statement_sql[STATEMENTS] = {
     [VERSION] = "PRAGMA data_version",
@@ -47,48 +41,6 @@ static const char *const statement_sql[STATEMENTS] = {
         " ELSE updated_at END"
         " WHERE permanent < excluded.permanent OR cooldown_until < excluded.cooldown_until",
     [COMMIT] = "COMMIT",
-};
-
-struct store_key {
-    const struct provider *provider;
-    const struct key *key;
-    struct key_state *state; /* in the pools */
-    struct shared_key *slot;
-    /* The row, as it was last read. */
-    int64_t row_until;    /* Unix time */
-    int64_t row_deadline; /* the same, monotonic: made once, when the value was first seen */
-    bool row_permanent;
-    /* The newest mark in the slot. */
-    int64_t mark_until;    /* Unix time */
-    int64_t mark_deadline; /* monotonic */
-    int64_t marked_ms;
-    bool mark_permanent;
-    bool mark_dirty;
-    bool mark_new; /* seen since the row was last looked at */
-    /* While rows are read: what the row says, applied when all could be read. */
-    int64_t next_until;
-    bool next_permanent;
-    /* While marks are written: what is being committed, 0 = nothing. */
-    uint64_t writing;
-};
-
-struct store {
-    const char *path;
-    struct shared *shared;
-    struct store_key *keys;   /* all pools, one after the other */
-    struct store_key **order; /* by provider's name and key_id */
-    size_t *first;            /* first[p] = index of the first key of provider p */
-    size_t count;
-    sqlite3 *db; /* NULL while it cannot be opened */
-    sqlite3_stmt *statements[STATEMENTS];
-    uint64_t epoch;      /* database_epoch when db was opened */
-    uint64_t generation; /* key_generation that the states include */
-    int64_t version;     /* data_version that the states include */
-    bool stale;          /* the rows have to be read whatever generation and version say */
-    int64_t read_ms;
-    int64_t retry_at; /* monotonic; NEVER = nothing pending */
-    int64_t retry_ms; /* the next pause */
-    struct store_trouble trouble;
 };
 
 static int compare_names(const char *provider, const char *id, const struct store_key *key)
@@ -169,8 +121,7 @@ static int open_database(struct store *store, struct buf *reason)
     return SQLITE_OK;
 }
 
-/* Opens when it is closed and due, or when the file was replaced. Returns whether it is open. */
-static bool ensure_open(struct store *store, const struct store_clock *now)
+bool store_ensure_open(struct store *store, const struct store_clock *now)
 {
     struct buf reason = {0};
     bool replaced = atomic_load(&store->shared->database_epoch) != store->epoch;
@@ -193,7 +144,7 @@ static bool ensure_open(struct store *store, const struct store_clock *now)
 
 /* After a failed access: what may work by itself later keeps its connection, for the rest it is opened anew;
  * for reading at once, since an operator's change has to be seen while nothing can be written. */
-static void fail(struct store *store, enum store_access access, int code, const struct store_clock *now)
+void store_fail(struct store *store, enum store_access access, int code, const struct store_clock *now)
 {
     struct buf reason = {0};
 
@@ -327,13 +278,13 @@ static int read_version(struct store *store, int64_t *version)
     return code == SQLITE_ROW ? SQLITE_OK : code;
 }
 
-static void reload(struct store *store, uint64_t generation, const struct store_clock *now)
+void store_reload(struct store *store, uint64_t generation, const struct store_clock *now)
 {
     int64_t version = 0;
     int code;
 
     look_at_slots(store, now);
-    if (ensure_open(store, now)) {
+    if (store_ensure_open(store, now)) {
         code = read_version(store, &version);
         if (code == SQLITE_OK)
             code = read_rows(store, now);
@@ -343,7 +294,7 @@ static void reload(struct store *store, uint64_t generation, const struct store_
             store->read_ms = now->mono_ms;
             store_trouble_end(&store->trouble, STORE_READING);
         } else {
-            fail(store, STORE_READING, code, now);
+            store_fail(store, STORE_READING, code, now);
         }
     } else {
         store->stale = true;
@@ -366,161 +317,7 @@ void store_refresh(struct store *store, const struct store_clock *now)
     if (generation == store->generation && store->db == NULL && now->mono_ms < store->retry_at &&
         atomic_load(&store->shared->database_epoch) == store->epoch)
         return;
-    reload(store, generation, now);
-}
-
-static int run(sqlite3_stmt *stmt)
-{
-    sqlite3_step(stmt);
-    return sqlite3_reset(stmt);
-}
-
-static int upsert(struct store *store, const struct store_key *key, const struct shared_mark *mark,
-                  const struct store_clock *now)
-{
-    sqlite3_stmt *stmt = store->statements[UPSERT];
-
-    sqlite3_bind_text(stmt, 1, key->provider->name, -1, SQLITE_STATIC);
-    sqlite3_bind_text(stmt, 2, key->key->id, -1, SQLITE_STATIC);
-    sqlite3_bind_text(stmt, 3, key->key->hint, -1, SQLITE_STATIC);
-    sqlite3_bind_int64(stmt, 4, (sqlite3_int64)(key->key - key->provider->keys));
-    sqlite3_bind_int64(stmt, 5, mark->permanent);
-    sqlite3_bind_int64(stmt, 6, shared_mark_until(mark, now->mono_ms, now->real_ms));
-    if (mark->status != 0)
-        sqlite3_bind_int64(stmt, 7, mark->status);
-    else
-        sqlite3_bind_null(stmt, 7);
-    sqlite3_bind_text(stmt, 8, key_mark_reason(mark->status), -1, SQLITE_STATIC);
-    sqlite3_bind_int64(stmt, 9, now->real_ms);
-    return run(stmt);
-}
-
-/* Commits every dirty mark in one transaction. An SQLite result code. */
-static int write_marks(struct store *store, const struct store_clock *now)
-{
-    int code = run(store->statements[BEGIN]);
-
-    if (code != SQLITE_OK)
-        return code;
-    /* Slots are looked at under the lock: what another process has written meanwhile is not written twice. */
-    for (size_t i = 0; code == SQLITE_OK && i < store->count; i++) {
-        struct store_key *key = &store->keys[i];
-        struct shared_mark mark;
-
-        key->writing = 0;
-        if (shared_key_dirty(key->slot, &mark, &key->writing))
-            code = upsert(store, key, &mark, now);
-    }
-    if (code == SQLITE_OK)
-        code = run(store->statements[COMMIT]);
-    if (code != SQLITE_OK) {
-        if (sqlite3_get_autocommit(store->db) == 0)
-            sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
-        return code;
-    }
-    for (size_t i = 0; i < store->count; i++)
-        if (store->keys[i].writing != 0)
-            shared_key_written(store->keys[i].slot, store->keys[i].writing);
-    /* After the slots are clean: when the file was replaced before this, the rows went to the old one; when
-     * it is replaced after this, the housekeeper finds clean slots and has the marks written again. */
-    if (atomic_load(&store->shared->database_epoch) != store->epoch) {
-        for (size_t i = 0; i < store->count; i++)
-            if (store->keys[i].writing != 0)
-                shared_key_redo(store->keys[i].slot);
-        return SQLITE_BUSY;
-    }
-    return SQLITE_OK;
-}
-
-static void try_writing(struct store *store, const struct store_clock *now)
-{
-    int code;
-
-    if (!ensure_open(store, now))
-        return;
-    code = write_marks(store, now);
-    if (code == SQLITE_OK) {
-        store_trouble_end(&store->trouble, STORE_WRITING);
-        store->retry_at = NEVER;
-        store->retry_ms = RETRY_MIN_MS;
-    } else {
-        fail(store, STORE_WRITING, code, now);
-    }
-}
-
-bool store_mark(struct store *store, size_t provider, size_t index, bool permanent, int64_t cooldown_ms,
-                int status, const struct store_clock *now)
-{
-    struct store_key *key = &store->keys[store->first[provider] + index];
-    int64_t max = key->provider->max_cooldown_ms;
-    struct shared_mark shared = {.permanent = permanent, .status = status};
-    struct mark mark = {.permanent = permanent, .status = status};
-
-    store_refresh(store, now);
-    if (max > 0 && cooldown_ms > max)
-        cooldown_ms = max;
-    if (!permanent) {
-        mark.until_ms = now->mono_ms + cooldown_ms;
-        shared.until_real_ms = now->real_ms + cooldown_ms;
-        shared.lead_ms = now->real_ms - now->mono_ms;
-    }
-    if (!key_mark(key->state, &mark))
-        return false;
-    key->mark_until = shared.until_real_ms;
-    key->mark_deadline = mark.until_ms;
-    key->mark_new = true;
-    shared_key_mark(key->slot, &shared, now->mono_ms);
-    atomic_fetch_add(&store->shared->key_generation, 1);
-    /* While a busy or broken database is being waited for, the mark waits with the others. */
-    if (store->retry_ms == RETRY_MIN_MS || now->mono_ms >= store->retry_at)
-        try_writing(store, now);
-    return true;
-}
-
-int64_t store_flush(struct store *store, const struct store_clock *now)
-{
-    bool pending = false;
-
-    if (now->mono_ms < store->retry_at)
-        return store->retry_at;
-    if (store->stale || store->db == NULL)
-        reload(store, atomic_load(&store->shared->key_generation), now);
-    if (store->db == NULL || (store->stale && now->mono_ms < store->retry_at))
-        return store->retry_at;
-    for (size_t i = 0; i < store->count && !pending; i++) {
-        struct shared_mark mark;
-        uint64_t seen;
-
-        pending = shared_key_dirty(store->keys[i].slot, &mark, &seen);
-    }
-    if (pending || store->trouble.failing[STORE_WRITING]) {
-        try_writing(store, now);
-    } else {
-        store_trouble_end(&store->trouble, STORE_WRITING);
-        store->retry_at = NEVER;
-        store->retry_ms = RETRY_MIN_MS;
-    }
-    return store->retry_at;
-}
-
-void store_tend(struct store *store, bool settle, const struct store_clock *now)
-{
-    for (size_t i = 0; i < store->count; i++) {
-        struct shared_mark mark;
-        uint64_t seen;
-
-        if (!shared_key_dirty(store->keys[i].slot, &mark, &seen))
-            continue;
-        /* At once, unless this process is waiting for the database anyway. */
-        if (store->retry_ms == RETRY_MIN_MS && store->retry_at > now->mono_ms)
-            store->retry_at = now->mono_ms;
-        return;
-    }
-    if (!settle || atomic_load(&store->shared->database_condition) == DATABASE_OK ||
-        store_trouble_here(&store->trouble) || store->db == NULL || store->stale)
-        return;
-    if (run(store->statements[BEGIN]) == SQLITE_OK && run(store->statements[COMMIT]) == SQLITE_OK)
-        store_trouble_over(&store->trouble, now);
+    store_reload(store, generation, now);
 }
 
 void store_let_go(struct store *store)

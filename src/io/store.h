@@ -5,8 +5,8 @@
  * SQLite's data_version with what it saw last and reads the rows again only when one of them changed. A mark
  * goes to shared memory first (every process sees it at once), then to the database in one short transaction
  * that takes the later deadline and never lowers permanent; when the database is busy or broken the mark
- * stays in shared memory and store_flush() tries again, from whatever process comes first. Nothing here waits
- * for a lock.
+ * stays in shared memory and store_flush() tries again, from whatever process comes first. Nothing but
+ * store_finish() waits for a lock.
  */
 #ifndef CLAVIGER_IO_STORE_H
 #define CLAVIGER_IO_STORE_H
@@ -50,6 +50,10 @@ bool store_mark(struct store *store, size_t provider, size_t index, bool permane
 /* Tries again what is due: writes dirty marks, opens the database again after an error. Returns the monotonic
  * time when it wants to be called next, INT64_MAX when nothing is pending. Cheap when nothing is due. */
 int64_t store_flush(struct store *store, const struct store_clock *now);
+
+/* Before the last process ends: writes what is dirty, of whatever process, and waits up to wait_ms for a
+ * lock. */
+void store_finish(struct store *store, int wait_ms, const struct store_clock *now);
 
 /* For the housekeeper, once a tick and before store_flush(): takes over dirty marks whose process may have
  * died and, with settle, looks whether a trouble that another process reported is over. */

@@ -27,6 +27,7 @@
 #define TRIM_MS           2000
 #define CONNECTIONS_MAX   512
 #define CLIENT_TIMEOUT_S  10
+#define LAST_WAIT_MS      2000 /* for a lock of the database */
 #define HEAD_MEMORY_BYTES (16 * 1024)
 
 struct admin;
@@ -216,6 +217,12 @@ static void free_parts(struct admin *admin)
         MHD_stop_daemon(admin->listens[i].daemon);
     }
     free(admin->listens);
+    /* At a stop all workers have ended. */
+    if (admin->store != NULL) {
+        struct store_clock now;
+        clock_now(&now);
+        store_finish(admin->store, LAST_WAIT_MS, &now);
+    }
     housekeeper_free(&admin->housekeeper);
     store_free(&admin->store);
     for (size_t i = 0; admin->pools != NULL && i < admin->heritage->conf->providers.count; i++)

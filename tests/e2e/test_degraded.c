@@ -308,11 +308,38 @@ START_TEST(a_trouble_that_lasts)
 }
 END_TEST
 
+static bool workers_have_ended(void *arg)
+{
+    pid_t pids[DEGRADED_WORKERS];
+
+    return daemon_children(arg, "worker", pids, DEGRADED_WORKERS) == 0;
+}
+
+/* Marks that nobody could write are written before the last process ends. */
+START_TEST(a_stop_behind_a_lock)
+{
+    struct trouble t = {0};
+    struct daemon *d = &t.bench.daemon;
+
+    bench_prepare(&t.bench, &SUITE_APIS[0], KEY0 " " KEY1 " " KEY2, NULL);
+    degraded_open(&t, false);
+    begin_lock(&t);
+    degraded_mark(&t);
+    ck_assert_int_eq(kill(d->pid, SIGTERM), 0);
+    ck_assert(util_wait(workers_have_ended, d, DEGRADED_SOON_MS));
+    end_lock(&t);
+    ck_assert_int_eq(daemon_wait(d, DEGRADED_SOON_MS), 0);
+    daemon_expect_states(d, t.bench.api->name, "temporary permanent valid");
+    degraded_close(&t);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("degraded");
     TCase *tc = suite_case(s, "degraded", 120);
 
     tcase_add_loop_test(tc, a_trouble_that_lasts, 0, sizeof(lasting) / sizeof(lasting[0]));
+    tcase_add_test(tc, a_stop_behind_a_lock);
     return suite_run(s);
 }
