@@ -3,6 +3,7 @@
  * gives the workers' and the admin process's functions.
  */
 #include "base/buf.h"
+#include "base/digest.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/title.h"
@@ -238,6 +239,7 @@ int main(int argc, char **argv)
 
     if (daemon_open_standard() < 0)
         return EXIT_FAILURE;
+    digest_begin();
     origin.binary = upgrade_own_path();
     origin.argv = title_init(argc, argv);
     if (!origin.argv) {

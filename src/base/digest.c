@@ -3,7 +3,33 @@
  */
 #include "base/digest.h"
 
+#include "base/recycle.h"
+
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
+
+static void *take(size_t size, const char *file, int line)
+{
+    (void)file, (void)line;
+    return recycle_malloc(size);
+}
+
+static void *resize(void *block, size_t size, const char *file, int line)
+{
+    (void)file, (void)line;
+    return recycle_realloc(block, size);
+}
+
+static void give_back(void *block, const char *file, int line)
+{
+    (void)file, (void)line;
+    recycle_free(block);
+}
+
+void digest_begin(void)
+{
+    (void)CRYPTO_set_mem_functions(take, resize, give_back);
+}
 
 int digest_sha256(const void *data, size_t len, unsigned char out[DIGEST_SIZE])
 {

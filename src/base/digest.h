@@ -9,6 +9,10 @@
 #define DIGEST_SIZE     32
 #define DIGEST_HEX_SIZE 65 /* with the final NUL */
 
+/* Has libcrypto, and with it TLS to providers, take its memory from recycle: two buffers of 16 KB come and go
+ * with each answer. Without effect once libcrypto has taken some; to be called first in the program. */
+void digest_begin(void);
+
 /* 0, or -1 when libcrypto fails (out of memory). */
 int digest_sha256(const void *data, size_t len, unsigned char out[DIGEST_SIZE]);
 

@@ -16,7 +16,7 @@
 
 #define READER_BLOCK (16 * 1024) /* bytes fetched at once for an answer of known length */
 #define READER_BLOCK_OPEN                                                                                    \
-    4096 /* for one of unknown length to an HTTP/1.0 client; others use the connection's pool */
+    (4 * 1024) /* and of unknown length that ends with its connection; chunks are built elsewhere */
 
 /*
  * To suspend a connection and to resume it costs four system calls, and an answer that comes at once pays
@@ -127,8 +127,10 @@ static struct MHD_Response *build_response(struct exchange *exchange, const stru
         exchange->open_ended = open && exchange->http10;
         response =
             MHD_create_response_from_callback(open ? MHD_SIZE_UNKNOWN : (uint64_t)answer->content_length,
-                                              open ? READER_BLOCK_OPEN : READER_BLOCK, read_answer, exchange,
-                                              NULL);
+                                              exchange->open_ended ? READER_BLOCK_OPEN
+                                              : open               ? 1
+                                                                   : READER_BLOCK,
+                                              read_answer, exchange, NULL);
     }
     if (response == NULL)
         return NULL;

@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 
-#define LOOP_EVENTS 128 /* few enough that what came first does not wait for all that came with it */
+#define LOOP_EVENTS 128
+#define HURRIES     8 /* that wait for each other: the first of many is not held up by the last */
 
 struct loop {
     int epoll_fd;
@@ -26,7 +27,9 @@ struct loop {
     size_t heap_cap;
     struct epoll_event events[LOOP_EVENTS]; /* of this turn */
     int event_count;
-    int event_next; /* the first one not delivered yet */
+    int event_next;             /* the first one not delivered yet */
+    void (*pass_on)(void *arg); /* NULL = nobody hurries */
+    int hurries;                /* calls of loop_hurry() since it was called */
 };
 
 static void look_at_clocks(struct loop *loop)
@@ -69,6 +72,16 @@ int64_t loop_now(const struct loop *loop)
 int64_t loop_real(const struct loop *loop)
 {
     return loop->real_ms;
+}
+
+void loop_hurry(struct loop *loop)
+{
+    loop->hurries += loop->pass_on != NULL;
+}
+
+void loop_on_hurry(struct loop *loop, void (*pass_on)(void *arg))
+{
+    loop->pass_on = pass_on;
 }
 
 void loop_stop(struct loop *loop)
@@ -219,8 +232,13 @@ void loop_run(struct loop *loop)
             struct loop_watch *watch = event->data.ptr;
             if (watch != NULL)
                 watch->fn(watch, event->events);
+            if (loop->hurries >= HURRIES) {
+                loop->hurries = 0;
+                loop->pass_on(loop->turn_arg);
+            }
         }
         run_timers(loop);
+        loop->hurries = 0;
         again = loop->turn(loop->turn_arg);
     }
     loop->stopped = false;

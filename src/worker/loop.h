@@ -50,6 +50,11 @@ int64_t loop_now(const struct loop *loop);
 /* The same as Unix time. */
 int64_t loop_real(const struct loop *loop);
 
+/* For a watch that has produced something that should go on its way: after a few of these `pass_on` is called
+ * (with the turn function's argument) before further events are delivered. */
+void loop_hurry(struct loop *loop);
+void loop_on_hurry(struct loop *loop, void (*pass_on)(void *arg));
+
 /* 0, or -1 with errno. */
 int loop_watch_add(struct loop *loop, struct loop_watch *watch, int fd, uint32_t events);
 int loop_watch_change(struct loop *loop, struct loop_watch *watch, uint32_t events);

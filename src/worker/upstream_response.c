@@ -210,6 +210,8 @@ static bool take(struct attempt *attempt, const char *data, size_t len)
     case FEED_MORE:
         if (!attempt->head.complete)
             attempt_set_timer(attempt);
+        else
+            loop_hurry(attempt->upstream->loop);
         return true;
     case FEED_PAUSED:
         attempt->paused = true;

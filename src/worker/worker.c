@@ -141,6 +141,7 @@ static bool turn(void *arg)
     atomic_store_explicit(&worker->slot->beat_ms, loop_now(worker->loop), memory_order_relaxed);
     for (int round = 0; any && round < TURN_ROUNDS; round++) {
         any = upstream_turn(worker->upstream);
+        any |= relays_run(worker->relays); /* what came from providers goes out in this round */
         any |= listener_turn(worker->listener);
         any |= relays_run(worker->relays);
         if (worker->tracer != NULL)
@@ -153,6 +154,16 @@ static bool turn(void *arg)
         (worker->tracer == NULL || tracer_is_idle(worker->tracer)))
         loop_stop(worker->loop);
     return any;
+}
+
+/* An event of a stream need not wait until the others have been read. */
+static void pass_on(void *arg)
+{
+    struct worker *worker = arg;
+    (void)relays_run(worker->relays);
+    /* The library takes the bytes in one round and sends them in the next. */
+    for (int round = 0; round < 2; round++)
+        (void)listener_turn(worker->listener);
 }
 
 static void drain(void *arg)
@@ -237,6 +248,7 @@ static int make_parts(struct worker *worker)
         .slot = worker->slot,
     };
     worker->listener = listener_new(&options);
+    loop_on_hurry(worker->loop, pass_on);
     worker->beat.fn = on_beat;
     worker->flush.fn = on_flush;
     return worker->listener != NULL &&

@@ -211,6 +211,53 @@ START_TEST(bad_descriptor_is_an_error)
 }
 END_TEST
 
+/* ---- what hurries */
+
+#define MANY 40 /* descriptors with an event in one turn */
+
+static int hurried;         /* watches that were called */
+static int passed_on[MANY]; /* how many had been, each time */
+static int passed_on_count;
+
+static void hurry(struct loop_watch *watch, uint32_t events)
+{
+    (void)watch, (void)events;
+    hurried++;
+    loop_hurry(loop);
+}
+
+static void pass_on(void *arg)
+{
+    (void)arg;
+    passed_on[passed_on_count++] = hurried;
+}
+
+/* What the first of many has brought is passed on before the last is called, and not after each of them. */
+START_TEST(what_hurries_is_passed_on)
+{
+    struct loop_watch watches[MANY];
+    int fds[MANY][2];
+    hurried = passed_on_count = 0;
+    for (int i = 0; i < MANY; i++) {
+        watches[i].fn = hurry;
+        ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds[i]), 0);
+        ck_assert_int_eq(loop_watch_add(loop, &watches[i], fds[i][0], EPOLLOUT), 0);
+    }
+    if (_i == 1)
+        loop_on_hurry(loop, pass_on);
+    loop_run(loop);
+    ck_assert_int_eq(hurried % MANY, 0);
+    ck_assert_int_eq(passed_on_count > 0, _i == 1);
+    for (int i = 0; i < passed_on_count; i++)
+        ck_assert_int_eq(passed_on[i], 8 * (i + 1));
+    for (int i = 0; i < MANY; i++) {
+        loop_watch_remove(loop, &watches[i]);
+        close(fds[i][0]);
+        close(fds[i][1]);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("loop");
@@ -223,6 +270,7 @@ int main(void)
     tcase_add_test(tcase, watches_get_their_events);
     tcase_add_test(tcase, removed_watch_is_not_called);
     tcase_add_test(tcase, bad_descriptor_is_an_error);
+    tcase_add_loop_test(tcase, what_hurries_is_passed_on, 0, 2);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
