@@ -43,16 +43,16 @@ struct usage_scanner {
     /* the JSON text */
     bool in_string;
     bool escaped;
-    bool is_key;      /* the string is a member's name */
-    bool expects_key; /* the next string is one */
-    bool keep;        /* the string or number is wanted */
-    bool in_scalar;   /* a number, true, false or null */
-    bool is_number;   /* of digits only, so far */
-    uint32_t depth;
-    bool objects[USAGE_DEPTH]; /* whether the container at depth i + 1 is an object */
+    bool is_key;         /* the string is a member's name */
+    bool expects_key;    /* the next string is one */
+    bool keep;           /* the string or number is wanted */
+    bool in_scalar;      /* a number, true, false or null */
+    bool is_number;      /* of digits only, so far */
+    unsigned char depth; /* of the objects that are looked at */
+    uint64_t skipped;    /* depth in a container that is not, 0 outside */
     unsigned char members[USAGE_DEPTH];
-    char word[USAGE_MODEL_SIZE];
-    size_t word_len; /* sizeof word: too long for anything that matters */
+    char word[USAGE_MODEL_SIZE]; /* of a string that is wanted, what came in pieces before */
+    size_t word_len;             /* sizeof word: too long for anything that matters */
     uint64_t number;
     /* what was found */
     bool found;
