@@ -67,18 +67,24 @@ void buf_puts(struct buf *b, const char *s)
 
 void buf_putc(struct buf *b, char c)
 {
-    buf_append(b, &c, 1);
+    buf_append_inline(b, &c, 1);
 }
 
+/* Two digits at a time. */
 void buf_put_uint(struct buf *b, uint64_t number)
 {
+    static const char pairs[] = "0001020304050607080910111213141516171819"
+                                "2021222324252627282930313233343536373839"
+                                "4041424344454647484950515253545556575859"
+                                "6061626364656667686970717273747576777879"
+                                "8081828384858687888990919293949596979899";
     char text[20]; /* UINT64_MAX has 20 digits */
     size_t at = sizeof text;
-    do {
-        text[--at] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number > 0);
-    buf_append(b, text + at, sizeof text - at);
+    for (; number >= 10; number /= 100)
+        memcpy(text + (at -= 2), pairs + 2 * (number % 100), 2);
+    if (number > 0 || at == sizeof text)
+        text[--at] = (char)('0' + number);
+    buf_append_inline(b, text + at, sizeof text - at);
 }
 
 void buf_printf(struct buf *b, const char *fmt, ...)
@@ -173,21 +179,46 @@ static void json_control(struct buf *b, unsigned char c)
     }
 }
 
+/* Whether eight bytes are ASCII that stands in a JSON string as it is; of some that are it may say no. */
+static bool eight_are_plain(const unsigned char *p)
+{
+    const uint64_t each = UINT64_C(0x0101010101010101);
+    uint64_t word;
+    memcpy(&word, p, sizeof word);
+    uint64_t quote = word ^ (each * '"');
+    uint64_t backslash = word ^ (each * '\\');
+    uint64_t not_plain = word | (word + each) | (word - each * ' ') | (quote - each) | (backslash - each);
+    return (not_plain & (each * 0x80)) == 0;
+}
+
+/* How many of the bytes at the begin are. DEL needs no escape, but a terminal that shows the text is better
+ * off without it. */
+static size_t count_plain(const unsigned char *p, size_t len)
+{
+    size_t i = 0;
+    while (len - i >= 8 && eight_are_plain(p + i))
+        i += 8;
+    while (i < len && p[i] >= 0x20 && p[i] < 0x7f && p[i] != '"' && p[i] != '\\')
+        i++;
+    return i;
+}
+
 void buf_json(struct buf *b, const char *s, size_t len)
 {
     const unsigned char *p = (const unsigned char *)s;
     size_t start = 0; /* of the run that goes out as it is */
     size_t i = 0;
 
+    if (!buf_reserve(b, len + 2)) /* what most strings need */
+        return;
     buf_putc(b, '"');
-    while (i < len) {
+    while ((i += count_plain(p + i, len - i)) < len) {
         size_t n = utf8_length(p + i, len - i);
-        /* DEL needs no escape, but a terminal that shows the text is better off without it. */
-        if (n > 0 && p[i] >= 0x20 && p[i] != '"' && p[i] != '\\' && p[i] != 0x7f) {
+        if (n > 1) {
             i += n;
             continue;
         }
-        buf_append(b, s + start, i - start);
+        buf_append_inline(b, s + start, i - start);
         if (n == 0)
             buf_puts(b, "\xef\xbf\xbd");
         else
@@ -195,7 +226,7 @@ void buf_json(struct buf *b, const char *s, size_t len)
         start = ++i;
     }
     if (len > start)
-        buf_append(b, s + start, len - start);
+        buf_append_inline(b, s + start, len - start);
     buf_putc(b, '"');
 }
 

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct buf {
     char *data; /* owned; NULL while empty and never grown */
@@ -30,6 +31,22 @@ void buf_clear(struct buf *b);
 bool buf_reserve(struct buf *b, size_t extra);
 
 void buf_append(struct buf *b, const void *data, size_t len);
+
+/* The same inline where there is room: a few moves where the compiler knows the length. data is not NULL. */
+static inline void buf_append_inline(struct buf *b, const void *data, size_t len)
+{
+    if (b->failed || len >= b->cap - b->len) {
+        buf_append(b, data, len);
+        return;
+    }
+    memcpy(b->data + b->len, data, len);
+    b->len += len;
+    b->data[b->len] = '\0';
+}
+
+/* Appends a string literal. */
+#define BUF_PUT(b, literal) buf_append_inline(b, literal, sizeof(literal) - 1)
+
 void buf_puts(struct buf *b, const char *s);
 void buf_putc(struct buf *b, char c);
 void buf_put_uint(struct buf *b, uint64_t number);

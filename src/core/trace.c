@@ -6,7 +6,6 @@
 
 #include "core/ascii.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 /* ---- contexts */
@@ -86,105 +85,140 @@ bool trace_is_sampled(const unsigned char id[TRACE_ID_SIZE], double share)
     return (double)(random >> 4) < share * 0x1p52;
 }
 
-/* ---- spans */
+/* ---- spans: every traced request is written here, so what never changes is one text wherever it can be */
 
-enum kind { KIND_SERVER = 2, KIND_CLIENT = 3 };
+/* The first attribute is always there: a comma is before every other one. */
+#define NAME(name)   "{\"key\":\"" name "\",\"value\":"
+#define FIRST(name)  NAME(name) "{\"stringValue\":"
+#define STRING(name) "," FIRST(name)
+#define NUMBER(name) "," NAME(name) "{\"intValue\":\""
 
-static void put_string(struct buf *out, const char *name, const char *value, const char **separator)
+static void put_value(struct buf *out, const char *value)
 {
-    if (value == NULL)
-        return;
-    buf_printf(out, "%s{\"key\":\"%s\",\"value\":{\"stringValue\":", *separator, name);
     buf_json(out, value, strlen(value));
-    buf_puts(out, "}}");
-    *separator = ",";
+    BUF_PUT(out, "}}");
 }
+
+#define PUT_STRING(out, name, value)                                                                         \
+    do {                                                                                                     \
+        if ((value) != NULL) {                                                                               \
+            BUF_PUT(out, STRING(name));                                                                      \
+            put_value(out, value);                                                                           \
+        }                                                                                                    \
+    } while (0)
 
 /* 64-bit integers are strings in the mapping. */
-static void put_number(struct buf *out, const char *name, int64_t value, const char **separator)
+static void put_count(struct buf *out, unsigned value)
 {
-    buf_printf(out, "%s{\"key\":\"%s\",\"value\":{\"intValue\":\"%" PRId64 "\"}}", *separator, name, value);
-    *separator = ",";
+    buf_put_uint(out, value);
+    BUF_PUT(out, "\"}}");
 }
 
-static void put_span_begin(struct buf *out, const struct trace_request *request, const unsigned char *span,
-                           const unsigned char *parent, const char *name, enum kind kind, int64_t begin_ms,
-                           int64_t end_ms)
+/* What all spans of a request have, as text. */
+struct ids {
+    char trace[2 * TRACE_ID_SIZE + 1];
+    char request[2 * TRACE_SPAN_SIZE + 1];
+};
+
+static void put_ids(struct buf *out, const char *trace, const char *span, const char *parent)
 {
-    char hex[2 * TRACE_ID_SIZE + 1];
-    put_hex(hex, request->context.id, TRACE_ID_SIZE);
-    buf_printf(out, "{\"traceId\":\"%s\"", hex);
-    put_hex(hex, span, TRACE_SPAN_SIZE);
-    buf_printf(out, ",\"spanId\":\"%s\"", hex);
-    if (parent != NULL) {
-        put_hex(hex, parent, TRACE_SPAN_SIZE);
-        buf_printf(out, ",\"parentSpanId\":\"%s\"", hex);
-    }
+    BUF_PUT(out, "{\"traceId\":\"");
+    buf_append_inline(out, trace, (size_t)2 * TRACE_ID_SIZE);
+    BUF_PUT(out, "\",\"spanId\":\"");
+    buf_append_inline(out, span, (size_t)2 * TRACE_SPAN_SIZE);
+    if (parent == NULL)
+        return;
+    BUF_PUT(out, "\",\"parentSpanId\":\"");
+    buf_append_inline(out, parent, (size_t)2 * TRACE_SPAN_SIZE);
+}
+
+static void put_times(struct buf *out, int64_t begin_ms, int64_t end_ms)
+{
+    if (begin_ms < 0)
+        begin_ms = 0;
     if (end_ms < begin_ms) /* the clock was set */
         end_ms = begin_ms;
-    buf_printf(out,
-               ",\"name\":\"%s\",\"kind\":%d,\"startTimeUnixNano\":\"%" PRId64
-               "000000\",\"endTimeUnixNano\":\"%" PRId64 "000000\",\"attributes\":[",
-               name, (int)kind, begin_ms, end_ms);
+    buf_put_uint(out, (uint64_t)begin_ms);
+    BUF_PUT(out, "000000\",\"endTimeUnixNano\":\"");
+    buf_put_uint(out, (uint64_t)end_ms);
+    BUF_PUT(out, "000000\",\"attributes\":[" FIRST("http.request.method"));
 }
 
-static void put_span_end(struct buf *out, const char *failure)
+static void put_status(struct buf *out, const char *failure)
 {
     if (failure == NULL) {
-        buf_puts(out, "],\"status\":{}}");
+        BUF_PUT(out, "],\"status\":{}}");
         return;
     }
-    buf_puts(out, "],\"status\":{\"code\":2,\"message\":");
+    BUF_PUT(out, "],\"status\":{\"code\":2,\"message\":");
     buf_json(out, failure, strlen(failure));
-    buf_puts(out, "}}");
+    BUF_PUT(out, "}}");
 }
 
-static void put_attempt(struct buf *out, const struct trace_request *request, unsigned index)
+static void put_attempt(struct buf *out, const struct trace_request *request, const struct ids *ids,
+                        unsigned index)
 {
     const struct trace_attempt *attempt = &request->attempts[index];
-    const char *separator = "";
-    put_span_begin(out, request, attempt->span, request->context.span, "Attempt", KIND_CLIENT,
-                   attempt->begin_ms, attempt->end_ms);
-    put_string(out, "http.request.method", request->method, &separator);
-    put_string(out, "url.full", request->upstream_url, &separator);
-    put_number(out, "claviger.attempt", index + 1, &separator);
-    put_string(out, "claviger.key", attempt->key, &separator);
-    if (attempt->status != 0)
-        put_number(out, "http.response.status_code", attempt->status, &separator);
-    put_string(out, "claviger.mark", attempt->mark, &separator);
-    put_span_end(out, attempt->failure);
+    char span[2 * TRACE_SPAN_SIZE + 1];
+    put_hex(span, attempt->span, TRACE_SPAN_SIZE);
+    put_ids(out, ids->trace, span, ids->request);
+    BUF_PUT(out, "\",\"name\":\"Attempt\",\"kind\":3,\"startTimeUnixNano\":\""); /* CLIENT */
+    put_times(out, attempt->begin_ms, attempt->end_ms);
+    put_value(out, request->method);
+    PUT_STRING(out, "url.full", request->upstream_url);
+    BUF_PUT(out, NUMBER("claviger.attempt"));
+    put_count(out, index + 1);
+    PUT_STRING(out, "claviger.key", attempt->key);
+    if (attempt->status > 0) {
+        BUF_PUT(out, NUMBER("http.response.status_code"));
+        put_count(out, (unsigned)attempt->status);
+    }
+    PUT_STRING(out, "claviger.mark", attempt->mark);
+    put_status(out, attempt->failure);
+}
+
+static void put_request(struct buf *out, const struct trace_request *request, const struct ids *ids)
+{
+    char parent[2 * TRACE_SPAN_SIZE + 1];
+    if (request->has_parent)
+        put_hex(parent, request->parent, TRACE_SPAN_SIZE);
+    put_ids(out, ids->trace, ids->request, request->has_parent ? parent : NULL);
+    BUF_PUT(out, "\",\"name\":\"Passthrough\",\"kind\":2,\"startTimeUnixNano\":\""); /* SERVER */
+    put_times(out, request->begin_ms, request->end_ms);
+    put_value(out, request->method);
+    PUT_STRING(out, "url.path", request->path);
+    PUT_STRING(out, "claviger.upstream_url", request->upstream_url);
+    PUT_STRING(out, "claviger.provider", request->provider);
+    BUF_PUT(out, NUMBER("http.response.status_code"));
+    put_count(out, (unsigned)request->status);
+    BUF_PUT(out, NUMBER("claviger.attempts"));
+    put_count(out, request->attempt_count);
+    PUT_STRING(out, "claviger.request_id", request->id);
+    PUT_STRING(out, "error.type", request->error);
+    put_status(out, request->error);
 }
 
 void trace_put_spans(struct buf *out, const struct trace_request *request)
 {
-    const char *separator = "";
-    put_span_begin(out, request, request->context.span, request->has_parent ? request->parent : NULL,
-                   "Passthrough", KIND_SERVER, request->begin_ms, request->end_ms);
-    put_string(out, "http.request.method", request->method, &separator);
-    put_string(out, "url.path", request->path, &separator);
-    put_string(out, "claviger.upstream_url", request->upstream_url, &separator);
-    put_string(out, "claviger.provider", request->provider, &separator);
-    put_number(out, "http.response.status_code", request->status, &separator);
-    put_number(out, "claviger.attempts", request->attempt_count, &separator);
-    put_string(out, "claviger.request_id", request->id, &separator);
-    put_string(out, "error.type", request->error, &separator);
-    put_span_end(out, request->error);
+    struct ids ids;
+    put_hex(ids.trace, request->context.id, TRACE_ID_SIZE);
+    put_hex(ids.request, request->context.span, TRACE_SPAN_SIZE);
+    put_request(out, request, &ids);
     for (unsigned i = 0; i < request->attempt_count; i++) {
         buf_putc(out, ',');
-        put_attempt(out, request, i);
+        put_attempt(out, request, &ids, i);
     }
 }
 
 void trace_put_begin(struct buf *out, const char *version)
 {
-    const char *separator = "";
-    buf_puts(out, "{\"resourceSpans\":[{\"resource\":{\"attributes\":[");
-    put_string(out, "service.name", "claviger", &separator);
-    put_string(out, "service.version", version, &separator);
-    buf_puts(out, "]},\"scopeSpans\":[{\"scope\":{\"name\":\"claviger\"},\"spans\":[");
+    BUF_PUT(out, "{\"resourceSpans\":[{\"resource\":{\"attributes\":[" FIRST("service.name"));
+    put_value(out, "claviger");
+    PUT_STRING(out, "service.version", version);
+    BUF_PUT(out, "]},\"scopeSpans\":[{\"scope\":{\"name\":\"claviger\"},\"spans\":[");
 }
 
 void trace_put_end(struct buf *out)
 {
-    buf_puts(out, "]}]}]}");
+    BUF_PUT(out, "]}]}]}");
 }

@@ -52,8 +52,8 @@ struct trace_request {
     unsigned char parent[TRACE_SPAN_SIZE];
     int64_t begin_ms;
     int64_t end_ms;
-    const char *id; /* of the request log */
-    const char *method;
+    const char *id;           /* of the request log */
+    const char *method;       /* never NULL */
     const char *path;         /* of the client, without query */
     const char *upstream_url; /* without query; NULL = nothing was sent */
     const char *provider;     /* NULL = none */

@@ -2,6 +2,7 @@
 #include "base/buf.h"
 
 #include <check.h>
+#include <inttypes.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -240,6 +241,53 @@ START_TEST(escapes_more_on_demand)
 }
 END_TEST
 
+/* Long strings are looked through by eights: with any byte at any place they are what their pieces are. */
+START_TEST(json_anywhere)
+{
+    for (size_t len = 1; len < 20; len++) {
+        for (size_t at = 0; at < len; at++) {
+            for (int c = 0; c < 256; c++) {
+                char text[20];
+                char one = (char)c;
+                struct buf b = {0};
+                struct buf expected = {0};
+
+                memset(text, 'z', len);
+                text[at] = one;
+                buf_json(&b, text, len);
+                buf_printf(&expected, "\"%.*s", (int)at, "zzzzzzzzzzzzzzzzzzzz");
+                buf_json(&expected, &one, 1);
+                memmove(expected.data + at + 1, expected.data + at + 2, expected.len - at - 1);
+                expected.len -= 2; /* without the quotes of the piece */
+                buf_printf(&expected, "%.*s\"", (int)(len - at - 1), "zzzzzzzzzzzzzzzzzzzz");
+                if (b.len != expected.len || memcmp(b.data, expected.data, b.len) != 0)
+                    ck_abort_msg("byte %d at %zu of %zu: %s", c, at, len, b.data);
+                buf_fini(&b);
+                buf_fini(&expected);
+            }
+        }
+    }
+}
+END_TEST
+
+/* Around every power of ten. */
+START_TEST(numbers_of_all_lengths)
+{
+    for (uint64_t power = 1, digits = 1; digits <= 20; digits++, power *= 10) {
+        for (unsigned i = 0; i < 3; i++) {
+            struct buf b = {0};
+            struct buf expected = {0};
+
+            buf_put_uint(&b, power - 1 + i);
+            buf_printf(&expected, "%" PRIu64, power - 1 + i);
+            ck_assert_str_eq(b.data, expected.data);
+            buf_fini(&b);
+            buf_fini(&expected);
+        }
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("buf");
@@ -256,6 +304,8 @@ int main(void)
     tcase_add_test(tc, consumes_from_the_front);
     tcase_add_loop_test(tc, escapes, 0, (int)(sizeof(texts) / sizeof(texts[0])));
     tcase_add_test(tc, escapes_more_on_demand);
+    tcase_add_test(tc, json_anywhere);
+    tcase_add_test(tc, numbers_of_all_lengths);
     suite_add_tcase(suite, tc);
 
     SRunner *sr = srunner_create(suite);
