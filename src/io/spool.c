@@ -28,6 +28,11 @@ void spool_fini(struct spool *spool)
     spool_init(spool, spool->memory_limit);
 }
 
+void spool_show(struct spool *spool, char *data, size_t len)
+{
+    *spool = (struct spool){.fd = -1, .data = data, .mem_len = len, .mem_cap = len, .len = (int64_t)len};
+}
+
 /* Room for mem_len + len bytes, which is within memory_limit. */
 static int grow(struct spool *spool, size_t len)
 {

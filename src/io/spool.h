@@ -21,6 +21,9 @@ struct spool {
 void spool_init(struct spool *spool, size_t memory_limit);
 void spool_fini(struct spool *spool);
 
+/* Makes it a body that stands in somebody else's memory: to be read only, and spool_fini() is not needed. */
+void spool_show(struct spool *spool, char *data, size_t len);
+
 /* 0, or -1 with errno (ENOMEM, or what the file system said). */
 int spool_append(struct spool *spool, const void *data, size_t len);
 

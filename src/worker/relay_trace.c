@@ -129,6 +129,20 @@ void relay_trace_attempt_done(struct relay *relay, const char *failure)
     attempt->failure = failure;
 }
 
+static const char *upstream_url(const struct relay *relay)
+{
+    const char *origin = relay->provider->base_url.origin;
+    size_t origin_len = strlen(origin);
+    size_t path_len = strcspn(relay->upstream_target, "?");
+    char *url = arena_alloc(relay->request.arena, origin_len + path_len + 1);
+    if (url == NULL)
+        return NULL;
+    memcpy(url, origin, origin_len);
+    memcpy(url + origin_len, relay->upstream_target, path_len);
+    url[origin_len + path_len] = '\0';
+    return url;
+}
+
 void relay_trace_end(struct relay *relay, const struct access_record *record)
 {
     struct relay_trace *trace = relay->trace;
@@ -147,8 +161,6 @@ void relay_trace_end(struct relay *relay, const struct access_record *record)
     request->attempts = trace->attempts;
     request->attempt_count = trace->count;
     if (trace->count > 0)
-        request->upstream_url =
-            arena_printf(relay->request.arena, "%s%.*s", relay->provider->base_url.origin,
-                         (int)strcspn(relay->upstream_target, "?"), relay->upstream_target);
+        request->upstream_url = upstream_url(relay);
     relay->relays->env.trace(relay->relays->env.trace_arg, request);
 }

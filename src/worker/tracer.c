@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define KEPT_BYTES (2 * TRACER_BATCH) /* memory of a message that the next one gets */
+
 struct tracer {
     struct loop *loop;
     struct shared *shared;
@@ -19,13 +21,14 @@ struct tracer {
     struct header_list headers;
     struct upstream *upstream;
     struct loop_timer timer;
-    struct buf waiting; /* spans, separated by commas */
+    struct buf waiting; /* the next message but for its end; empty = no spans */
     unsigned waiting_count;
     bool due; /* they have waited long enough */
     bool draining;
     /* the message under way */
     struct attempt *attempt;
-    struct spool spool;
+    struct buf sent;
+    struct spool spool; /* shows it */
     struct arena arena;
     unsigned sent_count;
     int status;
@@ -66,7 +69,9 @@ static ssize_t on_upload(void *arg, char *out, size_t max)
 static void end_message(struct tracer *tracer)
 {
     tracer->attempt = NULL;
-    spool_fini(&tracer->spool);
+    if (tracer->sent.cap > KEPT_BYTES)
+        buf_fini(&tracer->sent);
+    buf_clear(&tracer->sent);
     arena_fini(&tracer->arena);
 }
 
@@ -95,10 +100,20 @@ static const struct upstream_events events = {
     .done = on_done,
 };
 
+/* What waits becomes what is sent, and the other way round: their memory is used again. */
+static void swap(struct tracer *tracer)
+{
+    struct buf empty = tracer->sent;
+    tracer->sent = tracer->waiting;
+    tracer->waiting = empty;
+    tracer->sent_count = tracer->waiting_count;
+    tracer->waiting_count = 0;
+    trace_put_end(&tracer->sent);
+}
+
 static void start_message(struct tracer *tracer)
 {
-    struct buf message = {0};
-    const struct upstream_request request = {
+    struct upstream_request request = {
         .provider = &tracer->collector,
         .method = "POST",
         .target = base_url_join(&tracer->collector.base_url, "", &tracer->arena),
@@ -107,21 +122,13 @@ static void start_message(struct tracer *tracer)
         .spool = &tracer->spool,
         .arena = &tracer->arena,
     };
-    struct upstream_request sent = request;
-    spool_init(&tracer->spool, TRACER_WAITING);
-    trace_put_begin(&message, PACKAGE_VERSION);
-    buf_append(&message, tracer->waiting.data, tracer->waiting.len);
-    trace_put_end(&message);
-    tracer->sent_count = tracer->waiting_count;
+    swap(tracer);
     tracer->status = 0;
-    buf_fini(&tracer->waiting);
-    tracer->waiting_count = 0;
-    if (request.target != NULL && !message.failed &&
-        spool_append(&tracer->spool, message.data, message.len) == 0) {
-        sent.target += strlen(tracer->collector.base_url.origin);
-        tracer->attempt = upstream_start(tracer->upstream, &sent, &events, tracer);
+    if (request.target != NULL && !tracer->sent.failed) {
+        request.target += strlen(tracer->collector.base_url.origin);
+        spool_show(&tracer->spool, tracer->sent.data, tracer->sent.len);
+        tracer->attempt = upstream_start(tracer->upstream, &request, &events, tracer);
     }
-    buf_fini(&message);
     if (tracer->attempt == NULL) {
         drop(tracer, tracer->sent_count);
         end_message(tracer);
@@ -134,10 +141,12 @@ void tracer_add(struct tracer *tracer, const struct trace_request *request)
 {
     size_t before = tracer->waiting.len;
     unsigned count = 1 + request->attempt_count;
-    if (before == 0)
+    if (before == 0) {
         (void)loop_timer_set(tracer->loop, &tracer->timer, loop_now(tracer->loop) + TRACER_DELAY_MS);
-    else
+        trace_put_begin(&tracer->waiting, PACKAGE_VERSION);
+    } else {
         buf_putc(&tracer->waiting, ',');
+    }
     trace_put_spans(&tracer->waiting, request);
     if (!tracer->waiting.failed && tracer->waiting.len <= TRACER_WAITING) {
         tracer->waiting_count += count;
@@ -202,7 +211,6 @@ struct tracer *tracer_new(struct loop *loop, const struct conf *conf, struct sha
     tracer->loop = loop;
     tracer->shared = shared;
     tracer->timer.fn = on_timer;
-    spool_init(&tracer->spool, 0);
     if (make_collector(tracer, conf->trace.endpoint) == 0)
         tracer->upstream = upstream_new(loop, &tracer->list, 4, NULL);
     if (tracer->upstream == NULL)
@@ -222,6 +230,7 @@ void tracer_free(struct tracer **tracer)
     loop_timer_cancel(t->loop, &t->timer);
     end_message(t);
     buf_fini(&t->waiting);
+    buf_fini(&t->sent);
     header_list_fini(&t->headers);
     base_url_fini(&t->collector.base_url);
     free(t);

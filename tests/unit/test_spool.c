@@ -149,6 +149,21 @@ START_TEST(same_bytes)
 }
 END_TEST
 
+/* Memory of somebody else's is read like the spool's own. */
+START_TEST(shown_memory)
+{
+    char text[] = "some bytes";
+    char out[16] = "";
+    struct spool spool;
+
+    spool_show(&spool, text, strlen(text));
+    ck_assert_int_eq(spool.len, (int64_t)strlen(text));
+    ck_assert_ptr_eq(spool_memory(&spool), text);
+    ck_assert_int_eq(spool_read(&spool, 5, out, sizeof(out)), 5);
+    ck_assert_str_eq(out, "bytes");
+}
+END_TEST
+
 START_TEST(memory_doubles)
 {
     struct spool spool;
@@ -379,6 +394,7 @@ int main(void)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, empty_body);
     tcase_add_loop_test(tc, same_bytes, 0, COUNT(bodies));
+    tcase_add_test(tc, shown_memory);
     tcase_add_test(tc, memory_doubles);
     tcase_add_test(tc, reads_at_odd_places);
     tcase_add_test(tc, file_has_no_name);
