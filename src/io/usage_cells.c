@@ -21,19 +21,18 @@
 
 /* ---- the worker's side */
 
+/* out is all zero. */
 static void put_name(char *out, size_t size, const char *name)
 {
-    size_t len = name != NULL ? strnlen(name, size - 1) : 0;
-    if (len > 0)
-        memcpy(out, name, len);
-    memset(out + len, 0, size - len);
+    if (name != NULL)
+        memcpy(out, name, strnlen(name, size - 1));
 }
 
 void usage_identify(struct usage_identity *identity, int64_t real_ms, const char *provider,
                     const char *client, const char *key, const char *model)
 {
     int64_t hours = real_ms > 0 ? real_ms / USAGE_HOUR_MS : 0;
-    identity->hour = hours * (USAGE_HOUR_MS / 1000);
+    *identity = (struct usage_identity){.hour = hours * (USAGE_HOUR_MS / 1000)};
     put_name(identity->provider, sizeof identity->provider, provider);
     put_name(identity->client, sizeof identity->client, client);
     put_name(identity->key, sizeof identity->key, key);
@@ -133,18 +132,31 @@ static void raise_count(struct usage_cell *cell, enum usage_count which, uint64_
         atomic_store_explicit(&cell->added[which], old + n, memory_order_release);
 }
 
-void usage_counter_add(struct usage_counter *counter, const struct usage_identity *identity,
-                       const struct usage *usage)
+/* Whether the cell that was raised last is the identity's: one answer is often like the one before it. */
+static bool is_last(const struct usage_counter *counter, const struct usage_identity *identity)
+{
+    const struct usage_cell *last = &counter->cells->cells[counter->slot][counter->last];
+    return counter->ids[counter->last] != 0 && same_identity(&last->identity, identity);
+}
+
+static unsigned find_any(struct usage_counter *counter, const struct usage_identity *identity)
 {
     unsigned index = find(counter, identity, CELL_FIRST, CELL_MODEL);
     if (index == USAGE_CELLS) {
         struct usage_identity other = *identity;
+        memset(other.model, 0, sizeof other.model);
         put_name(other.model, sizeof other.model, USAGE_OTHER);
         index = find(counter, &other, CELL_MODEL, USAGE_CELLS);
     }
-    if (index == USAGE_CELLS)
-        index = find_rest(counter, identity->hour);
-    struct usage_cell *cell = &counter->cells->cells[counter->slot][index];
+    return index < USAGE_CELLS ? index : find_rest(counter, identity->hour);
+}
+
+void usage_counter_add(struct usage_counter *counter, const struct usage_identity *identity,
+                       const struct usage *usage)
+{
+    if (!is_last(counter, identity))
+        counter->last = find_any(counter, identity);
+    struct usage_cell *cell = &counter->cells->cells[counter->slot][counter->last];
     raise_count(cell, USAGE_INPUT, usage->input);
     raise_count(cell, USAGE_OUTPUT, usage->output);
     raise_count(cell, USAGE_CACHED, usage->cached);

@@ -65,6 +65,7 @@ struct usage_cells {
 struct usage_counter {
     struct usage_cells *cells; /* borrowed */
     unsigned slot;
+    unsigned last;             /* the cell that was raised last */
     uint64_t ids[USAGE_CELLS]; /* hashes of the cells' identities; 0 = it has none */
 };
 
