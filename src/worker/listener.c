@@ -88,6 +88,15 @@ bool connection_keep_open(struct connection *connection)
     return connection->linger_fd >= 0;
 }
 
+/* Bytes may be those of a request that was answered between two events: it was known of before. */
+static bool head_begins(const struct connection *connection)
+{
+    char byte;
+    return connection->exchange == NULL &&
+           (connection->served_round != loop_round(connection->listener->loop) ||
+            recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0);
+}
+
 /* A connection without TLS is watched for all that the library has in its own epoll set, whose descriptor
  * would only tell of it a second time. */
 static void on_connection_event(struct loop_watch *watch, uint32_t events)
@@ -97,7 +106,7 @@ static void on_connection_event(struct loop_watch *watch, uint32_t events)
         connection->listener->pending = true;
     else
         connection_tls_wake(connection);
-    if ((events & EPOLLIN) && connection->exchange == NULL)
+    if ((events & EPOLLIN) && head_begins(connection))
         connection_await_head(connection);
     if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) && !connection->left) {
         connection->left = true;

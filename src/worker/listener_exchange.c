@@ -396,6 +396,7 @@ void exchange_on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls
     arena_fini(&exchange->arena);
     connection->exchange = NULL;
     connection->served = true;
+    connection->served_round = loop_round(connection->listener->loop);
     listener_end_idle_soon(connection->listener);
     recycle_free(exchange);
 }

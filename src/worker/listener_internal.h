@@ -32,6 +32,7 @@ struct connection {
     struct exchange *exchange;   /* the request under way, NULL while idle */
     struct peer *counted;        /* its address, for connections_per_peer; NULL = not counted */
     bool served;                 /* had a request before */
+    uint64_t served_round;       /* the loop's, when the last one ended */
     bool left;                   /* the client closed, at least its sending side */
     int linger_fd;               /* -1 = none */
 };

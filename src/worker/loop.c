@@ -20,6 +20,7 @@ struct loop {
     bool stopped;
     int64_t now_ms;
     int64_t real_ms;
+    uint64_t round;
     loop_turn_fn *turn;
     void *turn_arg;
     struct loop_timer **heap; /* binary heap by due_ms */
@@ -72,6 +73,11 @@ int64_t loop_now(const struct loop *loop)
 int64_t loop_real(const struct loop *loop)
 {
     return loop->real_ms;
+}
+
+uint64_t loop_round(const struct loop *loop)
+{
+    return loop->round;
 }
 
 void loop_hurry(struct loop *loop)
@@ -226,6 +232,7 @@ void loop_run(struct loop *loop)
     while (!loop->stopped) {
         int count = epoll_wait(loop->epoll_fd, loop->events, LOOP_EVENTS, wait_ms(loop, again));
         look_at_clocks(loop);
+        loop->round++;
         loop->event_count = count < 0 ? 0 : count; /* EINTR: an empty turn */
         for (loop->event_next = 0; loop->event_next < loop->event_count;) {
             const struct epoll_event *event = &loop->events[loop->event_next++];

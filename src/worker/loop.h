@@ -50,6 +50,9 @@ int64_t loop_now(const struct loop *loop);
 /* The same as Unix time. */
 int64_t loop_real(const struct loop *loop);
 
+/* Counts the waits for events: those that are delivered now came with that one. */
+uint64_t loop_round(const struct loop *loop);
+
 /* For a watch that has produced something that should go on its way: after a few of these `pass_on` is called
  * (with the turn function's argument) before further events are delivered. */
 void loop_hurry(struct loop *loop);
