@@ -157,6 +157,7 @@ struct table_cell {
 struct table {
     const struct table_column *columns;
     size_t column_count;
+    size_t name_count;        /* so many columns, from the first on, hold names and can be shortened; 1 */
     struct table_cell *cells; /* owned; row by row */
     size_t cell_count;
     size_t cell_cap;
@@ -175,7 +176,8 @@ void table_cell(struct table *table, enum table_style style, const char *fmt, ..
 
 /*
  * Titles and rows, a line each. Without rows nothing. Wider than `width` (0 = no limit), columns are left out
- * by their rank, and after them the first column is shortened. Styles show as colours, or not at all.
+ * by their rank, and after them the columns of names are shortened, the last first. Styles show as colours,
+ * or not at all.
  */
 void table_print(const struct table *table, unsigned width, bool colours, struct buf *out);
 

@@ -17,6 +17,7 @@ void table_init(struct table *table, const struct table_column *columns, size_t 
     memset(table, 0, sizeof(*table));
     table->columns = columns;
     table->column_count = column_count;
+    table->name_count = 1;
 }
 
 void table_fini(struct table *table)
@@ -119,6 +120,19 @@ static int find_least(const struct table *table, const struct layout *layout)
     return least;
 }
 
+/* Takes from the column what is too much in all, as far as it goes. */
+static void shorten(const struct table *table, struct layout *layout, size_t column, unsigned width)
+{
+    size_t title = strlen(table->columns[column].title);
+    size_t floor = title > CUT_LEAST ? title : CUT_LEAST;
+    size_t needed = total(table, layout);
+    size_t excess = needed > width ? needed - width : 0;
+    if (layout->widths[column] > floor + excess)
+        layout->widths[column] -= excess;
+    else if (layout->widths[column] > floor)
+        layout->widths[column] = floor;
+}
+
 static void lay_out(const struct table *table, unsigned width, struct layout *layout)
 {
     int least;
@@ -126,16 +140,8 @@ static void lay_out(const struct table *table, unsigned width, struct layout *la
         layout->widths[i] = widest(table, i);
     while (width > 0 && total(table, layout) > width && (least = find_least(table, layout)) >= 0)
         layout->widths[least] = 0;
-    size_t needed = total(table, layout);
-    if (width == 0 || needed <= width)
-        return;
-    size_t title = strlen(table->columns[0].title);
-    size_t floor = title > CUT_LEAST ? title : CUT_LEAST;
-    size_t excess = needed - width;
-    if (layout->widths[0] > floor + excess)
-        layout->widths[0] -= excess;
-    else if (layout->widths[0] > floor)
-        layout->widths[0] = floor;
+    for (size_t i = table->name_count; width > 0 && i-- > 0;)
+        shorten(table, layout, i, width);
 }
 
 static void put_spaces(struct buf *out, size_t count)

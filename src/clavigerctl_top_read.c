@@ -8,10 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Nothing in it steers the terminal, whoever has answered. */
 static void read_text(const json_t *object, const char *name, char *out, size_t size)
 {
     const char *text = json_string_value(json_object_get(object, name));
     (void)snprintf(out, size, "%s", text ? text : "");
+    for (char *c = out; *c != '\0'; c++) {
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = '?';
+    }
 }
 
 static int64_t read_signed(const json_t *object, const char *name)

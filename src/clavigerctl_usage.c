@@ -114,6 +114,7 @@ static void put_text(const struct view *view, struct buf *out)
     for (unsigned i = 0; i < USAGE_COUNTS; i++)
         columns[2 + i] = (struct table_column){COUNTS[i], true, i > USAGE_OUTPUT ? i : 0};
     table_init(&table, columns, sizeof(columns) / sizeof(columns[0]));
+    table.name_count = 2;
     for (size_t i = 0; i < rows->count; i++)
         put_line(&table, rows->items[i].provider, rows->items[i].name, rows->items[i].counts);
     put_line(&table, "total", "", rows->total);

@@ -49,6 +49,8 @@ const char *store_schema_advice(int sqlite_code)
         return "check owner and mode of the file and of its directory";
     case SQLITE_ERROR:
         return "its tables are not what they should be: the daemon makes them again";
+    case SQLITE_CONSTRAINT:
+        return "a trigger or constraint that somebody added refuses it: remove that";
     case SQLITE_FULL:
         return "free some space on its file system";
     case SQLITE_CORRUPT:

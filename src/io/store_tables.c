@@ -119,41 +119,66 @@ int store_tables_complete(struct sqlite3 *db, bool *complete)
     return code;
 }
 
-/* Makes room for a table: what has its name was changed by somebody, and is theirs to look at. */
-static int move_away(sqlite3 *db, const char *name)
+static int drop(sqlite3 *db, const char *what, const char *name)
 {
+    char sql[64];
+
+    snprintf(sql, sizeof(sql), "DROP %s IF EXISTS %s", what, name);
+    return sqlite3_exec(db, sql, NULL, NULL, NULL);
+}
+
+/* Makes room for a part. A table that has its name was made or changed by somebody, and is theirs to look
+ * at; a view or an index holds nothing, and cannot be renamed. */
+static int make_room(sqlite3 *db, const char *name)
+{
+    static const char look[] = "SELECT type FROM sqlite_schema WHERE name = '%s' COLLATE NOCASE AND type <> "
+                               "'trigger'";
     char sql[128];
-    int64_t there = 0;
+    int64_t is_table = 0;
+    int64_t is_index = 0;
     int code;
 
-    snprintf(sql, sizeof(sql), "SELECT count(*) FROM sqlite_schema WHERE name = '%s'", name);
-    code = store_tables_query(db, sql, NULL, &there);
-    if (code != SQLITE_OK || there == 0)
+    snprintf(sql, sizeof(sql), look, name);
+    code = store_tables_query(db, sql, "table", &is_table);
+    if (code == SQLITE_OK)
+        code = store_tables_query(db, sql, "index", &is_index);
+    if (code != SQLITE_OK)
         return code;
+    if (is_index)
+        return drop(db, "INDEX", name);
+    if (!is_table)
+        return drop(db, "VIEW", name);
     snprintf(sql, sizeof(sql), "ALTER TABLE %s RENAME TO %s_until_%lld", name, name, (long long)time(NULL));
     return sqlite3_exec(db, sql, NULL, NULL, NULL);
 }
 
-int store_tables_restore(struct sqlite3 *db)
+static int restore_parts(struct sqlite3 *db)
 {
-    char sql[64];
     bool has = false;
     int code = SQLITE_OK;
 
     /* First: a view would follow the table that is renamed. */
-    for (size_t i = 0; i < PART_COUNT && code == SQLITE_OK; i++) {
-        if (!parts[i].is_view)
-            continue;
-        snprintf(sql, sizeof(sql), "DROP VIEW IF EXISTS %s", parts[i].name);
-        code = sqlite3_exec(db, sql, NULL, NULL, NULL);
-    }
+    for (size_t i = 0; i < PART_COUNT && code == SQLITE_OK; i++)
+        if (parts[i].is_view)
+            code = make_room(db, parts[i].name);
     for (size_t i = 0; i < PART_COUNT && code == SQLITE_OK; i++) {
         code = has_part(db, &parts[i], &has);
         if (code == SQLITE_OK && !has && !parts[i].is_view)
-            code = move_away(db, parts[i].name);
+            code = make_room(db, parts[i].name);
         if (code == SQLITE_OK && !has)
             code = sqlite3_exec(db, parts[i].create, NULL, NULL, NULL);
     }
+    return code;
+}
+
+int store_tables_restore(struct sqlite3 *db)
+{
+    /* A renamed table would be refused for the sake of somebody's view that has become invalid. */
+    int code = sqlite3_exec(db, "PRAGMA legacy_alter_table = ON", NULL, NULL, NULL);
+
+    if (code == SQLITE_OK)
+        code = restore_parts(db);
+    sqlite3_exec(db, "PRAGMA legacy_alter_table = OFF", NULL, NULL, NULL);
     return code;
 }
 

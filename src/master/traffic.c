@@ -59,12 +59,11 @@ static void put_totals(struct metrics *metrics, struct buf *out)
     buf_putc(out, '}');
 }
 
-static void put_marks(struct metrics *metrics, const struct provider *provider,
-                      const struct history_minute *minutes, struct buf *out)
+static void put_marks(const struct provider *provider, unsigned number, const struct history_minute *minutes,
+                      struct buf *out)
 {
-    uint64_t marks[HISTORY_MINUTES] = {0};
-    unsigned number = metrics_provider(metrics, provider->name);
-    for (size_t i = 0; i < HISTORY_MINUTES && number >= 1 && number <= HISTORY_PROVIDERS; i++)
+    uint64_t marks[HISTORY_MINUTES];
+    for (size_t i = 0; i < HISTORY_MINUTES; i++)
         marks[i] = minutes[i].marks[number - 1];
     buf_json(out, provider->name, strlen(provider->name));
     buf_putc(out, ':');
@@ -93,10 +92,12 @@ static void put_hour(struct shared *shared, const struct provider_list *provider
     }
     buf_puts(out, "\"marks\":{");
     for (size_t i = 0; i < providers->count; i++) {
-        if (providers->items[i].key_count == 0)
+        unsigned number = metrics_provider(&shared->metrics, providers->items[i].name);
+        /* Of a provider whose marks are not kept, none are shown: zeros would be untrue. */
+        if (providers->items[i].key_count == 0 || number < 1 || number > HISTORY_PROVIDERS)
             continue;
         buf_puts(out, separator);
-        put_marks(&shared->metrics, &providers->items[i], minutes, out);
+        put_marks(&providers->items[i], number, minutes, out);
         separator = ",";
     }
     buf_puts(out, "}}");

@@ -24,19 +24,36 @@ static void add(struct samples *samples, enum metric metric, unsigned first, uns
         (struct metrics_sample){.metric = metric, .labels = {{first, second}}, .value = value};
 }
 
+static void add_pool(struct samples *samples, unsigned provider, const struct pool_summary *summary)
+{
+    add(samples, METRIC_KEY_STATE, provider, KEY_VALID, (double)summary->valid);
+    add(samples, METRIC_KEY_STATE, provider, KEY_TEMPORARY, (double)summary->temporary);
+    add(samples, METRIC_KEY_STATE, provider, KEY_PERMANENT, (double)summary->permanent);
+}
+
+/* Providers without a number of their own share a label: each of its values stands there once. */
 static void add_pools(struct samples *samples, const struct heritage *heritage, const struct pool *pools,
                       int64_t now_mono_ms)
 {
+    struct pool_summary others = {0};
+    unsigned other = 0;
     for (size_t i = 0; i < heritage->conf->providers.count; i++) {
         unsigned provider = metrics_provider(&heritage->shared->metrics, pools[i].provider);
         struct pool_summary summary;
         if (pools[i].count == 0)
             continue;
         pool_summarize(&pools[i], now_mono_ms, &summary);
-        add(samples, METRIC_KEY_STATE, provider, KEY_VALID, (double)summary.valid);
-        add(samples, METRIC_KEY_STATE, provider, KEY_TEMPORARY, (double)summary.temporary);
-        add(samples, METRIC_KEY_STATE, provider, KEY_PERMANENT, (double)summary.permanent);
+        if (provider <= METRICS_PROVIDERS_MAX) {
+            add_pool(samples, provider, &summary);
+            continue;
+        }
+        other = provider;
+        others.valid += summary.valid;
+        others.temporary += summary.temporary;
+        others.permanent += summary.permanent;
     }
+    if (other != 0)
+        add_pool(samples, other, &others);
 }
 
 /* Of two workers with the same number, while one of them drains, the younger one's lag is shown. */

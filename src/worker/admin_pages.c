@@ -22,6 +22,7 @@ struct page {
     unsigned status;
     const char *content_type;
     const char *location;   /* NULL = none */
+    const char *allow;      /* NULL = none */
     char nonce[NONCE_SIZE]; /* of an HTML page; "" = it is none */
     struct buf body;
 };
@@ -149,6 +150,13 @@ static void refuse(struct page *page, unsigned status, const char *why)
     buf_puts(&page->body, why);
 }
 
+static void refuse_method(struct page *page, bool takes_post)
+{
+    page->allow = takes_post ? "GET, HEAD, POST" : "GET, HEAD";
+    refuse(page, MHD_HTTP_METHOD_NOT_ALLOWED,
+           takes_post ? "only GET, HEAD and POST\n" : "only GET and HEAD\n");
+}
+
 /* The status page's form. */
 static void change_key(const struct admin_pages *admin, struct MHD_Connection *mhd, const struct visit *visit,
                        struct page *page)
@@ -202,7 +210,7 @@ static void write_page(const struct admin_pages *admin, struct MHD_Connection *m
         else if (strcmp(method, MHD_HTTP_METHOD_POST) == 0 && pages[i].change != NULL)
             pages[i].change(admin, mhd, visit, page);
         else
-            refuse(page, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            refuse_method(page, pages[i].change != NULL);
         return;
     }
     refuse(page, MHD_HTTP_NOT_FOUND, "there are /, /healthz, /readyz, /metrics and /keys\n");
@@ -236,8 +244,8 @@ static enum MHD_Result queue_page(struct MHD_Connection *mhd, const struct page 
         (void)MHD_add_response_header(response, MHD_HTTP_HEADER_LOCATION, page->location);
     if (page->nonce[0] != '\0')
         add_policy(response, page->nonce);
-    if (page->status == MHD_HTTP_METHOD_NOT_ALLOWED)
-        (void)MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+    if (page->allow != NULL)
+        (void)MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, page->allow);
     enum MHD_Result result = MHD_queue_response(mhd, page->status, response);
     MHD_destroy_response(response);
     return result;

@@ -1,13 +1,14 @@
 /*
  * relay_usage: shows the scanner of usage reports the bytes of an answer, decoded where they are not plain.
- * It never changes, delays or fails an answer: out of memory, or of a body that is no gzip, nothing more is
- * read.
+ * It never changes, delays or fails an answer: out of memory, or of a body that is no gzip or a bomb,
+ * nothing more is read.
  */
 #include "worker/relay_internal.h"
 
 #include <strings.h>
 
-#define ROOM (16 * 1024) /* decoded bytes at a time */
+#define ROOM  (16 * 1024) /* decoded bytes at a time */
+#define RATIO 64          /* what a byte may become; JSON that a model wrote stays far below */
 
 void relay_usage_begin(struct relay *relay, const struct response_head *head)
 {
@@ -28,11 +29,15 @@ void relay_usage_begin(struct relay *relay, const struct response_head *head)
 static void feed_decoded(struct relay *relay, const char *data, size_t len)
 {
     struct buf decoded = {0};
+    size_t left = ROOM + RATIO * len; /* a bomb would keep the worker from everything else */
     int result = 0;
     do {
         size_t used = len;
         result = gunzip_feed(relay->usage_gunzip, data, &used, &decoded, ROOM);
         usage_feed(&relay->usage, decoded.data, decoded.len);
+        if (decoded.len > left)
+            result = -1;
+        left -= decoded.len;
         buf_clear(&decoded);
         data += used;
         len -= used;

@@ -387,9 +387,11 @@ START_TEST(status_page_refusals)
     http_response_fini(&r);
     http_fetch(b.daemon.admin_port, &put, &r);
     ck_assert_int_eq(r.status, 405);
+    ck_assert_str_eq(http_get(&r, "Allow"), "GET, HEAD, POST");
     http_response_fini(&r);
     http_fetch(b.daemon.admin_port, &root, &r);
     ck_assert_int_eq(r.status, 405);
+    ck_assert_str_eq(http_get(&r, "Allow"), "GET, HEAD");
     http_response_fini(&r);
     bench_close(&b);
 }

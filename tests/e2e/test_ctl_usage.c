@@ -2,6 +2,7 @@
  * test_ctl_usage: what clavigerctl usage says of the table `usage`, to the letter, and how it refuses.
  */
 #include "e2e/suite.h"
+#include "e2e/tty.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -125,6 +126,32 @@ START_TEST(listings)
 }
 END_TEST
 
+#define LONG_MODEL "a-model-with-quite-a-long-name-of-64-characters-and-a-date-202601"
+
+/* In a narrow window a long name is shortened, not the line broken; elsewhere it is whole. */
+START_TEST(narrow)
+{
+    struct bench b;
+    struct run run;
+    struct tty t;
+
+    bench_prepare(&b, &SUITE_APIS[0], KEY0, NULL);
+    daemon_start(&b.daemon);
+    insert(&b, hours_ago(1), "'anthropic', '', 'byok', '" LONG_MODEL "', 10, 12345000, 1000, 100, 100, 100");
+    tty_start(&t, &b.daemon, 60, 24, "usage", NULL, NULL, NULL);
+    tty_wait(&t, 0);
+    ck_assert_uint_le(tty_longest_line(&t), 60);
+    ck_assert_msg(tty_has(&t, "a-mod") && tty_has(&t, "...") && tty_has(&t, "01  ") &&
+                      tty_has(&t, "12,345,000") && tty_has(&t, "anthropic  "),
+                  "%s", t.out.data);
+    tty_close(&t);
+    run_program(&run, NULL, daemon_ctl_binary(), "-c", b.daemon.conf, "usage", NULL);
+    ck_assert_ptr_nonnull(strstr(run_out(&run), LONG_MODEL));
+    run_fini(&run);
+    bench_close(&b);
+}
+END_TEST
+
 static const struct {
     const char *arguments[3];
     const char *says;
@@ -173,6 +200,7 @@ int main(void)
     TCase *tc = suite_case(s, "ctl_usage", 60);
 
     tcase_add_test(tc, listings);
+    tcase_add_test(tc, narrow);
     tcase_add_loop_test(tc, wrong_usage, 0, (int)(sizeof(wrong) / sizeof(wrong[0])));
     return suite_run(s);
 }

@@ -311,6 +311,49 @@ START_TEST(no_tokens)
 }
 END_TEST
 
+static unsigned count_lines(const char *text, const char *begin)
+{
+    unsigned count = 0;
+
+    for (const char *at = text; (at = strstr(at, begin)) != NULL; at += strlen(begin))
+        count++;
+    return count;
+}
+
+/* Providers for which there is no number share one label, with one value; of those whose marks are not kept
+ * `top` says nothing. */
+START_TEST(many_providers)
+{
+    struct scrape s;
+    struct bench b;
+    struct run run;
+    char name[16];
+
+    bench_prepare(&b, &SUITE_APIS[1], KEY0, NULL);
+    for (unsigned i = 0; i < 260; i++) {
+        snprintf(name, sizeof(name), "p%u", i);
+        daemon_provider(&b.daemon, name, fake_url(b.fake), KEY0 " " KEY1, "type = openai\n");
+    }
+    daemon_start(&b.daemon);
+    s = (struct scrape){.bench = &b};
+    fetch(&s);
+    ck_assert_uint_eq(count_lines(s.text.data,
+                                  "\nclaviger_key_pool_state{provider=\"...\",state=\"valid\"} "),
+                      1);
+    ck_assert_uint_eq(count_lines(s.text.data,
+                                  "\nclaviger_key_pool_state{provider=\"p0\",state=\"valid\"} 2\n"),
+                      1);
+    buf_fini(&s.text);
+    run_program(&run, NULL, "/bin/sh", "-c",
+                "timeout 10 \"$1\" -c \"$2\" --json top --interval 0.1 | head -n 1", "sh",
+                daemon_ctl_binary(), b.daemon.conf, NULL);
+    ck_assert_ptr_nonnull(strstr(run_out(&run), "\"p5\":[0,"));
+    ck_assert_ptr_null(strstr(run_out(&run), "\"p200\":[0,"));
+    run_fini(&run);
+    bench_close(&b);
+}
+END_TEST
+
 /* The text is what Prometheus reads; its own checker says so where it is installed. */
 START_TEST(promtool)
 {
@@ -348,6 +391,7 @@ int main(void)
     tcase_add_test(tc, upstream_errors);
     tcase_add_test(tc, tokens);
     tcase_add_test(tc, no_tokens);
+    tcase_add_test(tc, many_providers);
     tcase_add_test(tc, promtool);
     return suite_run(s);
 }

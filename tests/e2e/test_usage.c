@@ -315,6 +315,36 @@ START_TEST(equal_the_fake)
 }
 END_TEST
 
+/* A small answer that would become a huge one comes as it is, and is not decoded to its end. */
+START_TEST(bomb)
+{
+    struct fake_answer answer = {.headers = "Content-Type: application/json\r\nContent-Encoding: gzip\r\n"};
+    struct buf text = {0};
+    struct buf body = {0};
+    struct bench b;
+
+    buf_puts(&text, "{\"x\":\"");
+    for (unsigned i = 0; i < 400000; i++)
+        buf_puts(&text, "                                                ");
+    buf_puts(&text, "\",\"model\":\"gpt-x\",\"usage\":{\"prompt_tokens\":1000000}}");
+    compress_to(&body, &text);
+    ck_assert_uint_lt(body.len, text.len / 500);
+    open_plain(&b, 1, KEY0);
+    fake_forget_rules(b.fake);
+    answer.body = body.data;
+    answer.body_len = body.len;
+    fake_on_any(b.fake, &answer);
+    post(&b, 1);
+    fake_forget_rules(b.fake);
+    fake_on_any(b.fake, &plain);
+    post(&b, 1);
+    expect_sums(&b, 1, 10, 3);
+    bench_close(&b);
+    buf_fini(&text);
+    buf_fini(&body);
+}
+END_TEST
+
 /* What was used last gets it, and what reports nothing is not counted. */
 START_TEST(failover)
 {
@@ -561,6 +591,7 @@ int main(void)
     TCase *tc = suite_case(s, "usage", 90);
 
     tcase_add_test(tc, equal_the_fake);
+    tcase_add_test(tc, bomb);
     tcase_add_test(tc, failover);
     tcase_add_test(tc, killed_workers_and_a_locked_database);
     tcase_add_test(tc, killed_admin);

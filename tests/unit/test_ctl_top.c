@@ -267,6 +267,23 @@ START_TEST(test_read_other)
 }
 END_TEST
 
+/* What would steer a terminal does not get that far. */
+START_TEST(test_read_control_bytes)
+{
+    struct top_answer answer;
+
+    ck_assert_int_eq(top_read("{\"version\":\"1\\u001b[2J\\u007f\",\"phase\":\"a\\nb\",\"database\":"
+                              "{\"condition\":\"\\u001b]0;x\\u0007\"},\"workers\":[{\"phase\":\"\\rc\"}]}",
+                              &answer),
+                     0);
+    ck_assert_str_eq(answer.version, "1?[2J?");
+    ck_assert_str_eq(answer.phase, "a?b");
+    ck_assert_str_eq(answer.database, "?]0;x?");
+    ck_assert_str_eq(answer.workers[0].phase, "?c");
+    top_answer_fini(&answer);
+}
+END_TEST
+
 /* ---- sharing */
 
 START_TEST(test_share)
@@ -547,6 +564,7 @@ int main(void)
     tcase_add_test(tc, test_rates_at_any_interval);
     tcase_add_test(tc, test_read);
     tcase_add_test(tc, test_read_other);
+    tcase_add_test(tc, test_read_control_bytes);
     tcase_add_test(tc, test_share);
     tcase_add_test(tc, test_fits);
     tcase_add_test(tc, test_everything);

@@ -101,6 +101,44 @@ START_TEST(test_dropped)
 }
 END_TEST
 
+/* Whatever stands under one of our names, the database is made whole, and what somebody had in a table is
+ * kept. */
+START_TEST(test_in_the_way)
+{
+    static const struct {
+        const char *sql;
+        const char *kept; /* a table's name; "" = there was none */
+    } cases[] = {
+        {"DROP TABLE usage; CREATE VIEW usage AS SELECT 1 AS hour", ""},
+        {"DROP TABLE usage; CREATE INDEX usage ON key_state(hint)", ""},
+        {"DROP TABLE key_state; CREATE VIEW key_state AS SELECT 1 AS provider", ""},
+        {"DROP VIEW keys; CREATE TABLE keys(mine); INSERT INTO keys VALUES('precious')", "keys"},
+        {"DROP VIEW usage_by_day; CREATE TABLE Usage_By_Day(mine); INSERT INTO usage_by_day VALUES(1)",
+         "usage_by_day"},
+        {"DROP VIEW usage_by_day; CREATE INDEX usage_by_day ON usage(model)", ""},
+        {"CREATE VIEW mine AS SELECT written FROM usage; ALTER TABLE usage RENAME TO old; DROP VIEW mine;"
+         "CREATE VIEW mine AS SELECT written FROM usage; CREATE TABLE usage(hour); INSERT INTO usage "
+         "VALUES(1)",
+         "usage"},
+        {"DROP VIEW keys; CREATE TRIGGER keys AFTER UPDATE ON usage BEGIN SELECT 1; END", ""},
+    };
+    char sql[256];
+
+    fx_prepare();
+    fx_sql(cases[_i].sql);
+    ck_assert_msg(store_schema_prepare(fx_path, (uid_t)-1, (gid_t)-1, 0, &damaged, &reason) == 0, "%s",
+                  reason.data);
+    ck_assert_int_eq(fx_number("SELECT count(*) FROM usage"), 0);
+    ck_assert_int_eq(fx_number("SELECT count(*) FROM usage_by_day"), 0);
+    fx_prepare();
+    ck_assert_int_ge(fx_number("SELECT count(*) FROM keys"), 0);
+    snprintf(sql, sizeof(sql),
+             "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name LIKE '%s_until_%%'",
+             cases[_i].kept);
+    ck_assert_int_eq(fx_number(sql), cases[_i].kept[0] != '\0');
+}
+END_TEST
+
 /* More than is looked through at the start. */
 static void grow(void)
 {
@@ -152,6 +190,7 @@ int main(void)
     tcase_add_test(tcase, test_version_1);
     tcase_add_test(tcase, test_version_1_with_another_usage);
     tcase_add_loop_test(tcase, test_dropped, 0, 6);
+    tcase_add_loop_test(tcase, test_in_the_way, 0, 8);
     tcase_add_loop_test(tcase, test_damage_in_a_large_file, 0, 2);
     suite_add_tcase(suite, tcase);
     return fx_run(suite);
