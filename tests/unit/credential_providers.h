@@ -6,7 +6,8 @@
 
 #include "core/credential.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <string.h>
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))

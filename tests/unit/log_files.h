@@ -8,8 +8,8 @@
 #include "base/log.h"
 
 #include "base/fd.h"
+#include "unit/suite.h"
 
-#include <check.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <regex.h>

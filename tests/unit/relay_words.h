@@ -5,8 +5,7 @@
 #define CLAVIGER_TESTS_RELAY_WORDS_H
 
 #include "unit/relay_world.h"
-
-#include <check.h>
+#include "unit/suite.h"
 
 static inline void on_answer(void *client)
 {

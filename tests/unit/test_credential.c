@@ -354,16 +354,11 @@ int main(void)
 {
     Suite *suite = suite_create("credential");
     TCase *tc = tcase_create("credential");
-    SRunner *sr = srunner_create(suite);
-    int failed;
 
     suite_add_tcase(suite, tc);
     tcase_add_loop_test(tc, judges, 0, COUNT(judge_cases));
     tcase_add_loop_test(tc, judges_clients, 0, COUNT(client_cases));
     tcase_add_loop_test(tc, no_token_travels, 0, COUNT(client_cases));
     tcase_add_test(tc, judges_without_any_client);
-    srunner_run_all(sr, CK_ENV);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -2,7 +2,8 @@
  * same. */
 #include "base/digest.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -101,10 +102,5 @@ int main(void)
     tcase_add_test(tc, nothing_at_all);
     tcase_add_loop_test(tc, every_bit_makes_a_difference, 0, (int)(sizeof(sizes) / sizeof(sizes[0])));
     suite_add_tcase(suite, tc);
-
-    SRunner *sr = srunner_create(suite);
-    srunner_run_all(sr, CK_ENV);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(suite);
 }

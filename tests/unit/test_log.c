@@ -247,10 +247,5 @@ int main(void)
     tcase_add_test(tc, owner_of_new_files);
     tcase_add_test(tc, process_name_is_cut);
     suite_add_tcase(suite, tc);
-
-    SRunner *sr = srunner_create(suite);
-    srunner_run_all(sr, CK_ENV);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -328,10 +328,5 @@ int main(void)
     tcase_add_test(tc, syslog_full);
     tcase_add_test(tc, syslog_path_too_long);
     suite_add_tcase(suite, tc);
-
-    SRunner *sr = srunner_create(suite);
-    srunner_run_all(sr, CK_ENV);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -363,9 +363,5 @@ int main(void)
     tcase_add_loop_test(tcase, body_grows_too_large, 0, 2);
     tcase_add_loop_test(tcase, body_is_given_up, 0, 2);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -221,9 +221,5 @@ int main(void)
     tcase_add_loop_test(tcase, answers_that_are_not_looked_at, 0, 2);
     tcase_add_test(tcase, cut_error_with_half_a_key);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -379,5 +379,5 @@ int main(void)
     tcase_add_test(tcase, test_too_many_keys);
     tcase_add_test(tcase, test_foreign_rows);
     suite_add_tcase(suite, tcase);
-    return fx_run(suite);
+    return suite_run(suite);
 }

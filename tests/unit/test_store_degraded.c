@@ -324,5 +324,5 @@ int main(void)
     tcase_add_test(tcase, test_disk_full);
     tcase_add_test(tcase, test_read_only);
     suite_add_tcase(suite, tcase);
-    return fx_run(suite);
+    return suite_run(suite);
 }

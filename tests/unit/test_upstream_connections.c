@@ -135,9 +135,5 @@ int main(void)
     tcase_add_loop_test(tc, a_discarded_answer, 0, 2);
     tcase_add_test(tc, an_aborted_request);
     suite_add_tcase(suite, tc);
-    SRunner *sr = srunner_create(suite);
-    srunner_run_all(sr, CK_ENV);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -259,9 +259,5 @@ int main(void)
     tcase_add_test(tc, refused_in_the_middle);
     tcase_add_loop_test(tc, timeouts, 0, (int)(sizeof stalls / sizeof stalls[0]));
     suite_add_tcase(suite, tc);
-    SRunner *sr = srunner_create(suite);
-    srunner_run_all(sr, CK_ENV);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(suite);
 }

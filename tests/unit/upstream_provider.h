@@ -9,9 +9,9 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "unit/suite.h"
 
 #include <arpa/inet.h>
-#include <check.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
