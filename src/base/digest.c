@@ -7,6 +7,8 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <stdint.h>
+#include <string.h>
 
 static void *take(size_t size, const char *file, int line)
 {
@@ -53,4 +55,24 @@ int digest_sha256_hex(const void *data, size_t len, char out[DIGEST_HEX_SIZE])
     }
     out[DIGEST_HEX_SIZE - 1] = '\0';
     return 0;
+}
+
+bool digest_is_same(const void *a, const void *b, size_t size)
+{
+    const unsigned char *left = a;
+    const unsigned char *right = b;
+    uint64_t difference = 0;
+    size_t at = 0;
+
+    for (; at + sizeof(uint64_t) <= size; at += sizeof(uint64_t)) {
+        uint64_t x;
+        uint64_t y;
+
+        memcpy(&x, left + at, sizeof(x));
+        memcpy(&y, right + at, sizeof(y));
+        difference |= x ^ y;
+    }
+    for (; at < size; at++)
+        difference |= left[at] ^ right[at];
+    return difference == 0;
 }

@@ -4,6 +4,7 @@
 #ifndef CLAVIGER_BASE_DIGEST_H
 #define CLAVIGER_BASE_DIGEST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define DIGEST_SIZE     32
@@ -18,5 +19,9 @@ int digest_sha256(const void *data, size_t len, unsigned char out[DIGEST_SIZE]);
 
 /* The same in lower-case hexadecimal. */
 int digest_sha256_hex(const void *data, size_t len, char out[DIGEST_HEX_SIZE]);
+
+/* Whether two of that size are the same, raw or hexadecimal. It takes as long whatever is in them: how much
+ * of a guess is right cannot be measured. */
+bool digest_is_same(const void *a, const void *b, size_t size);
 
 #endif

@@ -6,7 +6,6 @@
 
 #include "core/ascii.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,21 +39,6 @@ const char *client_name_fault(const char *name, size_t len)
     return NULL;
 }
 
-/* 1 when both are the same, else 0, without a branch on what is in them. */
-static size_t is_same(const unsigned char a[DIGEST_SIZE], const unsigned char b[DIGEST_SIZE])
-{
-    uint64_t left[DIGEST_SIZE / sizeof(uint64_t)];
-    uint64_t right[DIGEST_SIZE / sizeof(uint64_t)];
-    uint64_t difference = 0;
-
-    memcpy(left, a, DIGEST_SIZE);
-    memcpy(right, b, DIGEST_SIZE);
-    for (size_t i = 0; i < DIGEST_SIZE / sizeof(uint64_t); i++)
-        difference |= left[i] ^ right[i];
-    /* The top bit of x | -x is set unless x is 0. */
-    return (size_t)(((difference | (0 - difference)) >> 63) ^ 1);
-}
-
 const struct client_entry *client_find(const struct client_list *list, const char *token, size_t len)
 {
     unsigned char hash[DIGEST_SIZE];
@@ -62,9 +46,9 @@ const struct client_entry *client_find(const struct client_list *list, const cha
 
     if (digest_sha256(token, len, hash) < 0)
         return NULL;
-    /* Every entry is looked at, also behind the one that fits. */
+    /* Every entry is looked at, also behind the one that fits, and without a branch. */
     for (size_t i = 0; i < list->count; i++)
-        found |= (0 - is_same(list->items[i].hash, hash)) & (i + 1);
+        found |= (0 - (size_t)digest_is_same(list->items[i].hash, hash, DIGEST_SIZE)) & (i + 1);
     return found == 0 ? NULL : &list->items[found - 1];
 }
 

@@ -88,14 +88,12 @@ bool admin_action_parse(const char *body, size_t len, struct admin_action *actio
 bool admin_action_is_allowed(const struct admin_action *action, const char *hash)
 {
     char mine[DIGEST_HEX_SIZE];
-    unsigned char difference = 0;
     if (strlen(hash) != DIGEST_HEX_SIZE - 1 ||
         digest_sha256_hex(action->token, strlen(action->token), mine) != 0)
         return false;
-    for (size_t i = 0; i < DIGEST_HEX_SIZE - 1; i++)
-        difference |= (unsigned char)(mine[i] ^ hash[i]);
+    bool same = digest_is_same(mine, hash, DIGEST_HEX_SIZE - 1);
     secret_wipe(mine, sizeof mine);
-    return difference == 0;
+    return same;
 }
 
 bool admin_action_is_same_site(const char *sec_fetch_site, const char *origin, const char *host)

@@ -7,7 +7,8 @@
 
 #include "io/conf.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>

@@ -1,6 +1,6 @@
 /*
  * relay_world: everything around relays, played by a test: an upstream, a store, a clock and a log. Included
- * by test_relay and by the fuzz target for relay.
+ * by the tests of relay and by the fuzz target for it.
  */
 #ifndef CLAVIGER_TESTS_RELAY_WORLD_H
 #define CLAVIGER_TESTS_RELAY_WORLD_H

@@ -14,8 +14,8 @@
 #include "io/store.h"
 #include "io/store_schema.h"
 #include "io/store_trouble.h"
+#include "unit/suite.h"
 
-#include <check.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -335,17 +335,6 @@ static inline void fx_unlock(struct fx_locker *locker)
     close(locker->stop);
     ck_assert_int_eq(waitpid(locker->pid, &status, 0), locker->pid);
     ck_assert_int_eq(status, 0);
-}
-
-static inline int fx_run(Suite *suite)
-{
-    SRunner *runner = srunner_create(suite);
-    int failed;
-
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
 }
 
 #endif

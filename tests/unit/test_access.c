@@ -3,8 +3,8 @@
 
 #include "base/buf.h"
 #include "base/fd.h"
+#include "unit/suite.h"
 
-#include <check.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -246,10 +246,5 @@ int main(void)
     tcase_add_test(tc, leaves_when_the_batch_is_full);
     tcase_add_test(tc, follows_the_log_format);
     suite_add_tcase(suite, tc);
-
-    SRunner *sr = srunner_create(suite);
-    srunner_run_all(sr, CK_ENV);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(suite);
 }

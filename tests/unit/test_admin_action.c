@@ -4,9 +4,8 @@
 #include "worker/admin_action.h"
 
 #include "base/digest.h"
+#include "unit/suite.h"
 
-#include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define ID "0123456789abcdef"
@@ -110,17 +109,11 @@ int main(void)
 {
     Suite *s = suite_create("admin_action");
     TCase *tc = tcase_create("admin_action");
-    SRunner *sr;
-    int failed;
 
     tcase_add_loop_test(tc, test_parse, 0, COUNT(bodies));
     tcase_add_test(tc, test_long_token);
     tcase_add_test(tc, test_token);
     tcase_add_loop_test(tc, test_sites, 0, COUNT(sites));
     suite_add_tcase(s, tc);
-    sr = srunner_create(s);
-    srunner_run_all(sr, CK_ENV);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return suite_run(s);
 }

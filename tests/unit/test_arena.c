@@ -1,7 +1,8 @@
 /* test_arena: alignment, blocks that do not overlap, release in one go. */
 #include "base/arena.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -119,10 +120,5 @@ int main(void)
     tcase_add_test(tc, large_blocks_stand_aside);
     tcase_add_loop_test(tc, too_much_is_null, 0, (int)(sizeof(impossible) / sizeof(impossible[0])));
     suite_add_tcase(suite, tc);
-
-    SRunner *sr = srunner_create(suite);
-    srunner_run_all(sr, CK_ENV);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -3,8 +3,8 @@
  */
 #include "core/base_url.h"
 #include "oom.h"
+#include "unit/suite.h"
 
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -391,8 +391,6 @@ int main(void)
 {
     Suite *suite = suite_create("base_url");
     TCase *tc = tcase_create("base_url");
-    SRunner *sr = srunner_create(suite);
-    int failed;
 
     suite_add_tcase(suite, tc);
     tcase_add_loop_test(tc, good, 0, COUNT(good_cases));
@@ -401,8 +399,5 @@ int main(void)
     tcase_add_loop_test(tc, joins, 0, COUNT(join_cases));
     if (can_limit())
         tcase_add_test(tc, out_of_memory);
-    srunner_run_all(sr, CK_ENV);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(suite);
 }

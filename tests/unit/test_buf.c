@@ -1,7 +1,8 @@
 /* test_buf: growth, the sticky failure, and the two ways of escaping. */
 #include "base/buf.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <inttypes.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -307,10 +308,5 @@ int main(void)
     tcase_add_test(tc, json_anywhere);
     tcase_add_test(tc, numbers_of_all_lengths);
     suite_add_tcase(suite, tc);
-
-    SRunner *sr = srunner_create(suite);
-    srunner_run_all(sr, CK_ENV);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(suite);
 }

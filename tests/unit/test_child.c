@@ -2,8 +2,8 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "master/child.h"
+#include "unit/suite.h"
 
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -294,9 +294,5 @@ int main(void)
     tcase_add_test(tc, test_drops_user);
     tcase_add_test(tc, test_who_may_write);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -1,7 +1,8 @@
 /* test_chunked: whole bodies and broken ones, in one piece and byte by byte. */
 #include "core/chunked.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -138,9 +139,5 @@ int main(void)
     tcase_add_loop_test(tc, lines_are_bounded, 0, 4);
     tcase_add_test(tc, many_chunks);
     suite_add_tcase(suite, tc);
-    SRunner *sr = srunner_create(suite);
-    srunner_run_all(sr, CK_ENV);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(suite);
 }

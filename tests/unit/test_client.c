@@ -1,7 +1,8 @@
 /* test_client: names of clients, who has a token, and what a client may use. */
 #include "core/client.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,16 +110,11 @@ int main(void)
 {
     Suite *suite = suite_create("client");
     TCase *tc = tcase_create("client");
-    SRunner *sr = srunner_create(suite);
-    int failed;
 
     suite_add_tcase(suite, tc);
     tcase_add_test(tc, names);
     tcase_add_test(tc, finds);
     tcase_add_test(tc, may_use);
     tcase_add_test(tc, frees);
-    srunner_run_all(sr, CK_ENV);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(suite);
 }

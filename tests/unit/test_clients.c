@@ -1,7 +1,8 @@
 /* test_clients: the file of client tokens: what is read, and the place and words of every error. */
 #include "io/clients.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -291,8 +292,6 @@ int main(void)
 {
     Suite *suite = suite_create("clients");
     TCase *tc = tcase_create("clients");
-    SRunner *sr = srunner_create(suite);
-    int failed;
 
     suite_add_tcase(suite, tc);
     tcase_add_checked_fixture(tc, setup, teardown);
@@ -304,8 +303,5 @@ int main(void)
     tcase_add_test(tc, tells_several);
     tcase_add_test(tc, the_file_itself);
     tcase_add_test(tc, too_many);
-    srunner_run_all(sr, CK_ENV);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(suite);
 }

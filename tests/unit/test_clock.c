@@ -1,7 +1,8 @@
 /* test_clock: the written form of the time, and that the clocks are the ones they say they are. */
 #include "base/clock.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <stdint.h>
 #include <stdlib.h>
 #include <time.h>
@@ -88,10 +89,5 @@ int main(void)
     tcase_add_test(tc, real_is_unix_time);
     tcase_add_test(tc, mono_never_goes_back);
     suite_add_tcase(suite, tc);
-
-    SRunner *sr = srunner_create(suite);
-    srunner_run_all(sr, CK_ENV);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -486,8 +486,6 @@ int main(void)
 {
     Suite *suite = suite_create("conf");
     TCase *tc = tcase_create("conf");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, make_files, remove_files);
     tcase_add_loop_test(tc, test_good, 0, GOOD_TEXTS);
@@ -502,9 +500,5 @@ int main(void)
     tcase_add_test(tc, test_too_many_keys);
     tcase_add_test(tc, test_worker_count);
     suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

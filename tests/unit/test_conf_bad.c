@@ -309,8 +309,6 @@ int main(void)
 {
     Suite *suite = suite_create("conf_bad");
     TCase *tc = tcase_create("conf_bad");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, make_files, remove_files);
     tcase_add_loop_test(tc, test_bad_syntax, 0, (int)COUNT(bad_syntax));
@@ -319,9 +317,5 @@ int main(void)
     tcase_add_loop_test(tc, test_bad_providers, 0, (int)COUNT(bad_providers));
     tcase_add_loop_test(tc, test_bad_state, 0, (int)COUNT(bad_state));
     suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

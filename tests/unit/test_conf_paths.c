@@ -1,8 +1,8 @@
 /* conf_load_paths: what clavigerctl gets from files that the daemon would refuse. */
 #include "base/fd.h"
 #include "io/conf.h"
+#include "unit/suite.h"
 
-#include <check.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -138,9 +138,5 @@ int main(void)
     tcase_add_test(tc, test_unreadable);
     tcase_add_test(tc, test_default_file);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -267,8 +267,6 @@ int main(void)
 {
     Suite *suite = suite_create("conf_tls");
     TCase *tc = tcase_create("conf_tls");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, make_pem_files, remove_pem_files);
     tcase_add_loop_test(tc, test_none, 0, 4);
@@ -279,9 +277,5 @@ int main(void)
     tcase_add_loop_test(tc, test_bad, 0, (int)COUNT(bad));
     tcase_add_test(tc, test_paths_only);
     suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -2,8 +2,8 @@
  * test. */
 #include "base/fd.h"
 #include "master/control.h"
+#include "unit/suite.h"
 
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -351,9 +351,5 @@ int main(void)
     tcase_add_test(tc, test_handed_over);
     tcase_add_test(tc, test_refused);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -1,7 +1,8 @@
 /* clavigerctl top: what is read, reckoned, shared out and composed, without a terminal or a daemon. */
 #include "clavigerctl_top.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -552,8 +553,6 @@ int main(void)
 {
     Suite *s = suite_create("ctl_top");
     TCase *tc = tcase_create("ctl_top");
-    SRunner *sr;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, test_cut);
@@ -572,9 +571,5 @@ int main(void)
     tcase_add_test(tc, test_missing);
     tcase_add_test(tc, test_colours_and_ascii);
     suite_add_tcase(s, tc);
-    sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed == 0 ? 0 : 1;
+    return suite_run(s);
 }

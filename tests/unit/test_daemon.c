@@ -1,8 +1,8 @@
 /* daemon: what it does to descriptors, environment and limits; each test runs in a process of its own. */
 #include "base/fd.h"
 #include "master/daemon.h"
+#include "unit/suite.h"
 
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -140,9 +140,5 @@ int main(void)
     tcase_add_test(tc, test_limits);
     tcase_add_test(tc, test_detach);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -1,7 +1,9 @@
-/* test_digest: SHA-256 against the examples that NIST publishes for FIPS 180-4. */
+/* test_digest: SHA-256 against the examples that NIST publishes for FIPS 180-4, and which digests are the
+ * same. */
 #include "base/digest.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,6 +59,39 @@ START_TEST(nothing_at_all)
 }
 END_TEST
 
+/* Raw, hexadecimal, and with bytes behind the last whole word: each bit counts, and nothing behind the size.
+ */
+static const size_t sizes[] = {DIGEST_SIZE, DIGEST_HEX_SIZE - 1, DIGEST_HEX_SIZE, 7, 1, 0};
+
+START_TEST(every_bit_makes_a_difference)
+{
+    unsigned char a[DIGEST_HEX_SIZE + 1];
+    unsigned char b[DIGEST_HEX_SIZE + 1];
+    size_t size = sizes[_i];
+
+    for (size_t i = 0; i < sizeof(a); i++)
+        a[i] = (unsigned char)(i * 37);
+    memcpy(b, a, sizeof(b));
+    b[size] ^= 1;
+    ck_assert(digest_is_same(a, b, size));
+    for (size_t bit = 0; bit < 8 * size; bit++) {
+        b[bit / 8] ^= (unsigned char)(1U << bit % 8);
+        ck_assert_msg(!digest_is_same(a, b, size), "bit %zu", bit);
+        ck_assert_msg(!digest_is_same(b, a, size), "bit %zu", bit);
+        b[bit / 8] = a[bit / 8];
+    }
+    if (size == 0)
+        return;
+    /* Two differences do not cancel each other out. */
+    b[0] ^= 0x80;
+    b[size - 1] ^= 0x81;
+    ck_assert(!digest_is_same(a, b, size));
+    memset(a, 0, sizeof(a));
+    memset(b, 0xff, sizeof(b));
+    ck_assert(!digest_is_same(a, b, size));
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("digest");
@@ -65,11 +100,7 @@ int main(void)
     tcase_add_loop_test(tc, published_examples, 0, (int)(sizeof(examples) / sizeof(examples[0])));
     tcase_add_test(tc, a_million_letters);
     tcase_add_test(tc, nothing_at_all);
+    tcase_add_loop_test(tc, every_bit_makes_a_difference, 0, (int)(sizeof(sizes) / sizeof(sizes[0])));
     suite_add_tcase(suite, tc);
-
-    SRunner *sr = srunner_create(suite);
-    srunner_run_all(sr, CK_ENV);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -7,8 +7,8 @@
 #include "base/secret.h"
 #include "io/dump.h"
 #include "io/dump_json.h"
+#include "unit/suite.h"
 
-#include <check.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -421,8 +421,6 @@ int main(void)
 {
     Suite *s = suite_create("dump");
     TCase *tc = tcase_create("dump");
-    SRunner *sr;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_loop_test(tc, test_json, 0, COUNT(jsons));
@@ -437,9 +435,5 @@ int main(void)
     tcase_add_test(tc, test_trouble);
     tcase_add_test(tc, test_trim);
     suite_add_tcase(s, tc);
-    sr = srunner_create(s);
-    srunner_run_all(sr, CK_ENV);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return suite_run(s);
 }

@@ -1,7 +1,8 @@
 /* test_fd: whole reads and whole writes, interrupted ones too. */
 #include "base/fd.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -250,10 +251,5 @@ int main(void)
     tcase_add_test(tc, reads_files_that_hide_their_size);
     tcase_add_test(tc, read_errors);
     suite_add_tcase(suite, tc);
-
-    SRunner *sr = srunner_create(suite);
-    srunner_run_all(sr, CK_ENV);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -3,8 +3,8 @@
  */
 #include "core/forwarded.h"
 #include "oom.h"
+#include "unit/suite.h"
 
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,8 +179,6 @@ int main(void)
 {
     Suite *suite = suite_create("forwarded");
     TCase *tc = tcase_create("forwarded");
-    SRunner *sr = srunner_create(suite);
-    int failed;
 
     suite_add_tcase(suite, tc);
     tcase_add_loop_test(tc, fields, 0, COUNT(cases));
@@ -188,8 +186,5 @@ int main(void)
     tcase_add_test(tc, long_chains);
     if (can_limit())
         tcase_add_test(tc, out_of_memory);
-    srunner_run_all(sr, CK_ENV);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -3,8 +3,8 @@
 #include "io/conf.h"
 #include "io/shared.h"
 #include "master/generation.h"
+#include "unit/suite.h"
 
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -186,9 +186,5 @@ int main(void)
     tcase_add_test(tc, test_watchdog_is_due);
     tcase_add_test(tc, test_too_many);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

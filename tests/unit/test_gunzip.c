@@ -1,7 +1,8 @@
 /* test_gunzip: whatever way a gzip body is cut up on its way, it comes out the same, within its room. */
 #include "io/gunzip.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
@@ -161,9 +162,5 @@ int main(void)
     tcase_add_test(tcase, nothing_is_whole);
     tcase_add_test(tcase, garbage_and_damage_are_errors);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

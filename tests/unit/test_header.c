@@ -3,8 +3,8 @@
  */
 #include "core/header.h"
 #include "oom.h"
+#include "unit/suite.h"
 
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -391,8 +391,6 @@ int main(void)
 {
     Suite *suite = suite_create("header");
     TCase *tc = tcase_create("header");
-    SRunner *sr = srunner_create(suite);
-    int failed;
 
     suite_add_tcase(suite, tc);
     tcase_add_test(tc, list_keeps_order_and_duplicates);
@@ -409,8 +407,5 @@ int main(void)
     tcase_add_test(tc, clean_values);
     if (can_limit())
         tcase_add_test(tc, out_of_memory);
-    srunner_run_all(sr, CK_ENV);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(suite);
 }

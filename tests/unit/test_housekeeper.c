@@ -437,5 +437,5 @@ int main(void)
     tcase_add_loop_test(tcase, test_usage_dropped, 0, 2);
     tcase_add_test(tcase, test_usage_damaged);
     suite_add_tcase(suite, tcase);
-    return fx_run(suite);
+    return suite_run(suite);
 }

@@ -519,5 +519,5 @@ int main(void)
     tcase_set_timeout(disks, 120);
     tcase_add_loop_test(disks, test_nth_call_fails, 0, 5);
     suite_add_tcase(suite, disks);
-    return fx_run(suite);
+    return suite_run(suite);
 }

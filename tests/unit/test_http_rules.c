@@ -4,7 +4,8 @@
  */
 #include "core/http_rules.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -466,15 +467,10 @@ int main(void)
 {
     Suite *suite = suite_create("http_rules");
     TCase *tc = tcase_create("http_rules");
-    SRunner *sr = srunner_create(suite);
-    int failed;
 
     suite_add_tcase(suite, tc);
     tcase_add_loop_test(tc, accepts, 0, COUNT(accepted));
     tcase_add_loop_test(tc, refuses, 0, COUNT(refused));
     tcase_add_test(tc, every_byte_in_a_value);
-    srunner_run_all(sr, CK_ENV);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -1,7 +1,8 @@
 /* test_key: the mark rules and the hint, case by case. */
 #include "core/key.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <stdint.h>
 #include <string.h>
 
@@ -109,10 +110,5 @@ int main(void)
     tcase_add_loop_test(tc, reason, 0, COUNT(reasons));
     tcase_add_loop_test(tc, hint, 0, COUNT(hints));
     suite_add_tcase(suite, tc);
-
-    SRunner *sr = srunner_create(suite);
-    srunner_run_all(sr, CK_ENV);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(suite);
 }

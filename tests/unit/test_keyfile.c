@@ -4,7 +4,8 @@
  */
 #include "io/keyfile.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -256,8 +257,6 @@ int main(void)
 {
     Suite *suite = suite_create("keyfile");
     TCase *tc = tcase_create("keyfile");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, test_literal);
@@ -269,9 +268,5 @@ int main(void)
     tcase_add_test(tc, test_file_kind);
     tcase_add_test(tc, test_several);
     suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -3,7 +3,8 @@
  */
 #include "io/keyfile_env.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -115,8 +116,6 @@ int main(void)
 {
     Suite *suite = suite_create("keyfile_env");
     TCase *tcase = tcase_create("keyfile_env");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, test_remembers_what_was_asked_for);
@@ -125,9 +124,5 @@ int main(void)
     tcase_add_test(tcase, test_nothing);
     tcase_add_loop_test(tcase, test_malformed, 0, (int)(sizeof(bad) / sizeof(bad[0])));
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

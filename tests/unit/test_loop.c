@@ -2,8 +2,8 @@
 #include "worker/loop.h"
 
 #include "base/clock.h"
+#include "unit/suite.h"
 
-#include <check.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -272,9 +272,5 @@ int main(void)
     tcase_add_test(tcase, bad_descriptor_is_an_error);
     tcase_add_loop_test(tcase, what_hurries_is_passed_on, 0, 2);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

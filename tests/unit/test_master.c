@@ -7,8 +7,8 @@
 #include "base/log.h"
 #include "io/conf.h"
 #include "master/master.h"
+#include "unit/suite.h"
 
-#include <check.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
@@ -444,9 +444,5 @@ int main(void)
     tcase_add_test(tc, test_stubborn);
     tcase_add_test(tc, test_second_signal);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -1,8 +1,8 @@
 /* notify: against a datagram socket of the test's own. */
 #include "base/fd.h"
 #include "master/notify.h"
+#include "unit/suite.h"
 
-#include <check.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -130,9 +130,5 @@ int main(void)
     tcase_add_test(tc, test_nobody);
     tcase_add_test(tc, test_full);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

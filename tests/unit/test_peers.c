@@ -1,8 +1,9 @@
 /* test_peers: which connections count as one client's, and when it has too many. */
 #include "worker/peers.h"
 
+#include "unit/suite.h"
+
 #include <arpa/inet.h>
-#include <check.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -131,9 +132,5 @@ int main(void)
     tcase_add_test(tcase, unix_sockets_are_not_counted);
     tcase_add_test(tcase, many);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -1,8 +1,8 @@
 /* pidfile: in a directory of the test's own. */
 #include "base/fd.h"
 #include "master/pidfile.h"
+#include "unit/suite.h"
 
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -152,9 +152,5 @@ int main(void)
     tcase_add_test(tc, test_not_ours_any_more);
     tcase_add_test(tc, test_refused);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -1,7 +1,8 @@
 /* test_pool: order, finding a key by its id, and the summary. */
 #include "core/pool.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -118,10 +119,5 @@ int main(void)
     tcase_add_test(tc, out_of_memory);
     tcase_add_loop_test(tc, summary, 0, COUNT(cases));
     suite_add_tcase(suite, tc);
-
-    SRunner *sr = srunner_create(suite);
-    srunner_run_all(sr, CK_ENV);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -3,7 +3,8 @@
  */
 #include "core/provider.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -111,15 +112,10 @@ int main(void)
 {
     Suite *suite = suite_create("provider");
     TCase *tc = tcase_create("provider");
-    SRunner *sr = srunner_create(suite);
-    int failed;
 
     suite_add_tcase(suite, tc);
     tcase_add_loop_test(tc, table, 0, COUNT(cases));
     tcase_add_test(tc, unknown);
     tcase_add_loop_test(tc, default_base_urls_are_valid, 0, COUNT(cases));
-    srunner_run_all(sr, CK_ENV);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(suite);
 }

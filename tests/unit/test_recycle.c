@@ -1,7 +1,8 @@
 /* test_recycle: blocks hold what they should, are kept by their size, and may be freed by any thread. */
 #include "base/recycle.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -167,9 +168,5 @@ int main(void)
     tcase_add_test(tc, blocks_go_between_threads);
     tcase_add_test(tc, what_is_kept_is_bounded);
     suite_add_tcase(s, tc);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_ENV);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -1,7 +1,7 @@
 /* test_reply: every code in both shapes, byte for byte, and the words of an exhausted walk. */
 #include "core/reply.h"
 
-#include <check.h>
+#include "unit/suite.h"
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
@@ -124,10 +124,5 @@ int main(void)
     tcase_add_test(tc, the_message_is_escaped);
     tcase_add_loop_test(tc, words, 0, COUNT(ends));
     suite_add_tcase(suite, tc);
-
-    SRunner *sr = srunner_create(suite);
-    srunner_run_all(sr, CK_ENV);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(suite);
 }

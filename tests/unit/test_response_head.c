@@ -1,7 +1,8 @@
 /* response_head: what a provider's head may be, and what is refused. */
 #include "core/response_head.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -175,9 +176,5 @@ int main(void)
     tcase_add_test(tcase, keeps_order_and_trims);
     tcase_add_test(tcase, ignores_trailers);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -3,7 +3,8 @@
  */
 #include "core/retry_after.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -331,8 +332,6 @@ int main(void)
 {
     Suite *suite = suite_create("retry_after");
     TCase *tc = tcase_create("retry_after");
-    SRunner *sr = srunner_create(suite);
-    int failed;
 
     suite_add_tcase(suite, tc);
     tcase_add_loop_test(tc, cooldowns, 0, COUNT(cases));
@@ -341,8 +340,5 @@ int main(void)
     tcase_add_test(tc, dates_are_compared_in_milliseconds);
     tcase_add_loop_test(tc, dates, 0, COUNT(date_cases));
     tcase_add_loop_test(tc, two_digit_years, 0, COUNT(century_cases));
-    srunner_run_all(sr, CK_ENV);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -3,7 +3,8 @@
  */
 #include "core/route.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -258,8 +259,6 @@ int main(void)
 {
     Suite *suite = suite_create("route");
     TCase *tc = tcase_create("route");
-    SRunner *sr = srunner_create(suite);
-    int failed;
 
     suite_add_tcase(suite, tc);
     tcase_add_loop_test(tc, safe, 0, COUNT(safe_cases));
@@ -267,8 +266,5 @@ int main(void)
     tcase_add_loop_test(tc, finds_the_longest, 0, COUNT(find_cases));
     tcase_add_test(tc, root_route_takes_the_others);
     tcase_add_test(tc, no_providers_no_route);
-    srunner_run_all(sr, CK_ENV);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -2,7 +2,8 @@
  * way out. */
 #include "io/sandbox.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -383,9 +384,5 @@ int main(void)
         tcase_add_test(tcase, without_the_library);
     }
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

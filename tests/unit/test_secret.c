@@ -1,7 +1,8 @@
 /* test_secret: what comes out is what went in, and what is wiped is gone. */
 #include "base/secret.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -195,10 +196,5 @@ int main(void)
     tcase_add_test(tc, limit_of_locked_memory_is_no_error);
     tcase_add_test(tc, many);
     suite_add_tcase(suite, tc);
-
-    SRunner *sr = srunner_create(suite);
-    srunner_run_all(sr, CK_ENV);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -3,7 +3,8 @@
  */
 #include "io/shared.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -313,8 +314,6 @@ int main(void)
 {
     Suite *suite = suite_create("shared");
     TCase *tcase = tcase_create("shared");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, test_pages_are_zeroed);
@@ -330,9 +329,5 @@ int main(void)
     tcase_add_test(tcase, test_condition);
     tcase_add_test(tcase, test_processes_at_once);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

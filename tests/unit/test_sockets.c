@@ -1,9 +1,9 @@
 /* sockets: real sockets on loopback and in a directory of the test's own. */
 #include "base/fd.h"
 #include "master/sockets.h"
+#include "unit/suite.h"
 
 #include <arpa/inet.h>
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -440,9 +440,5 @@ int main(void)
     tcase_add_test(tc, test_unix_not_ours);
     tcase_add_test(tc, test_same_address);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -2,7 +2,8 @@
  * nothing. */
 #include "io/spool.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -404,10 +405,5 @@ int main(void)
     tcase_add_test(tc, full_disk);
     tcase_add_test(tc, cut_file_is_an_error);
     suite_add_tcase(suite, tc);
-
-    SRunner *sr = srunner_create(suite);
-    srunner_run_all(sr, CK_ENV);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(suite);
 }

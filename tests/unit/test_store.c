@@ -2,35 +2,7 @@
  * Tests of store: what one process knows of the key states and when it learns it. Several stores over one
  * shared memory stand for several processes. The clock is the test's own.
  */
-#include "store_fixture.h"
-
-static struct fx_process one;
-static struct fx_process two;
-
-static void setup(void)
-{
-    fx_setup();
-    fx_prepare();
-    fx_process_init(&one);
-    fx_process_init(&two);
-}
-
-static void teardown(void)
-{
-    fx_process_fini(&one);
-    fx_process_fini(&two);
-    fx_teardown();
-}
-
-static bool mark_429(struct fx_process *process, size_t index, int64_t cooldown_ms)
-{
-    return store_mark(process->store, ALPHA, index, false, cooldown_ms, 429, &fx_now);
-}
-
-static bool mark_401(struct fx_process *process, size_t index)
-{
-    return store_mark(process->store, ALPHA, index, true, 0, 401, &fx_now);
-}
+#include "store_pair.h"
 
 START_TEST(test_all_valid_at_first)
 {
@@ -407,5 +379,5 @@ int main(void)
     tcase_add_test(tcase, test_too_many_keys);
     tcase_add_test(tcase, test_foreign_rows);
     suite_add_tcase(suite, tcase);
-    return fx_run(suite);
+    return suite_run(suite);
 }

@@ -3,37 +3,9 @@
  * waits, every process knows every mark, and the marks are written once they can be. As in test_store,
  * several stores over one shared memory stand for several processes, and the clock is the test's own.
  */
-#include "store_fixture.h"
+#include "store_pair.h"
 
 #include "base/clock.h"
-
-static struct fx_process one;
-static struct fx_process two;
-
-static void setup(void)
-{
-    fx_setup();
-    fx_prepare();
-    fx_process_init(&one);
-    fx_process_init(&two);
-}
-
-static void teardown(void)
-{
-    fx_process_fini(&one);
-    fx_process_fini(&two);
-    fx_teardown();
-}
-
-static bool mark_429(struct fx_process *process, size_t index, int64_t cooldown_ms)
-{
-    return store_mark(process->store, ALPHA, index, false, cooldown_ms, 429, &fx_now);
-}
-
-static bool mark_401(struct fx_process *process, size_t index)
-{
-    return store_mark(process->store, ALPHA, index, true, 0, 401, &fx_now);
-}
 
 START_TEST(test_busy_database)
 {
@@ -352,5 +324,5 @@ int main(void)
     tcase_add_test(tcase, test_disk_full);
     tcase_add_test(tcase, test_read_only);
     suite_add_tcase(suite, tcase);
-    return fx_run(suite);
+    return suite_run(suite);
 }

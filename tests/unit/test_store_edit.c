@@ -290,5 +290,5 @@ int main(void)
     tcase_add_test(tcase, test_locked);
     tcase_add_loop_test(tcase, test_unusable, 0, (int)(sizeof(unusable) / sizeof(unusable[0])));
     suite_add_tcase(suite, tcase);
-    return fx_run(suite);
+    return suite_run(suite);
 }

@@ -593,5 +593,5 @@ int main(void)
     tcase_add_test(tcase, test_sync_writes_only_differences);
     tcase_add_test(tcase, test_salvage);
     suite_add_tcase(suite, tcase);
-    return fx_run(suite);
+    return suite_run(suite);
 }

@@ -193,5 +193,5 @@ int main(void)
     tcase_add_loop_test(tcase, test_in_the_way, 0, 8);
     tcase_add_loop_test(tcase, test_damage_in_a_large_file, 0, 2);
     suite_add_tcase(suite, tcase);
-    return fx_run(suite);
+    return suite_run(suite);
 }

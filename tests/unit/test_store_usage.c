@@ -453,5 +453,5 @@ int main(void)
     tcase_add_test(tcase, test_list_of_nonsense);
     tcase_add_test(tcase, test_list_failures);
     suite_add_tcase(suite, tcase);
-    return fx_run(suite);
+    return suite_run(suite);
 }

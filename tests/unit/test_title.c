@@ -1,7 +1,8 @@
 /* title: the area of argv and the environment is one block of the test's own. */
 #include "base/title.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,9 +144,5 @@ int main(void)
     tcase_add_test(tc, test_gap);
     tcase_add_test(tc, test_thread_name);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

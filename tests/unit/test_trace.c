@@ -4,8 +4,8 @@
  */
 #include "core/trace.h"
 
-#include <check.h>
-#include <stdlib.h>
+#include "unit/suite.h"
+
 #include <string.h>
 
 #define ID     "0123456789abcdef0123456789abcdef"
@@ -144,16 +144,10 @@ int main(void)
 {
     Suite *s = suite_create("trace");
     TCase *tc = tcase_create("trace");
-    SRunner *sr;
-    int failed;
 
     tcase_add_loop_test(tc, test_contexts, 0, (int)(sizeof(contexts) / sizeof(contexts[0])));
     tcase_add_test(tc, test_share);
     tcase_add_test(tc, test_spans);
     suite_add_tcase(s, tc);
-    sr = srunner_create(s);
-    srunner_run_all(sr, CK_ENV);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return suite_run(s);
 }

@@ -3,8 +3,9 @@
  */
 #include "master/upgrade_handover.h"
 
+#include "unit/suite.h"
+
 #include <arpa/inet.h>
-#include <check.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -283,9 +284,5 @@ int main(void)
     tcase_add_loop_test(tc, test_senseless, 0, 12);
     tcase_add_test(tc, test_changed_bytes);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -374,9 +374,5 @@ int main(void)
     tcase_add_loop_test(tcase, an_answer_of_many_reads, 0, 2);
     tcase_add_loop_test(tcase, early_answers_end, 0, 2 * EARLY_COUNT);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -7,9 +7,9 @@
 
 #include "base/clock.h"
 #include "e2e/cert.h"
+#include "unit/suite.h"
 
 #include <arpa/inet.h>
-#include <check.h>
 #include <dlfcn.h>
 #include <netinet/in.h>
 #include <openssl/ssl.h>
@@ -566,9 +566,5 @@ int main(void)
     tcase_add_test(tc, words_of_tls);
     tcase_add_loop_test(tc, an_idle_end, 0, 2);
     suite_add_tcase(s, tc);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_ENV);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return suite_run(s);
 }

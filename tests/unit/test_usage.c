@@ -3,8 +3,8 @@
  */
 #include "core/usage.h"
 
-#include <check.h>
-#include <stdlib.h>
+#include "unit/suite.h"
+
 #include <string.h>
 
 static const struct {
@@ -187,16 +187,10 @@ int main(void)
 {
     Suite *s = suite_create("usage");
     TCase *tc = tcase_create("usage");
-    SRunner *sr;
-    int failed;
 
     tcase_add_loop_test(tc, test_cases, 0, COUNT(cases));
     tcase_add_test(tc, test_long);
     tcase_add_loop_test(tc, test_formats, 0, COUNT(types));
     suite_add_tcase(s, tc);
-    sr = srunner_create(s);
-    srunner_run_all(sr, CK_ENV);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return suite_run(s);
 }

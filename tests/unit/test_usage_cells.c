@@ -4,7 +4,8 @@
  */
 #include "io/shared.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -437,8 +438,6 @@ int main(void)
 {
     Suite *suite = suite_create("usage_cells");
     TCase *tcase = tcase_create("usage_cells");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tcase, 60);
     tcase_add_checked_fixture(tcase, setup, teardown);
@@ -455,9 +454,5 @@ int main(void)
     tcase_add_test(tcase, test_at_once);
     tcase_add_test(tcase, test_killed);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -5,8 +5,8 @@
 #include "core/usage.h"
 
 #include "core/ascii.h"
+#include "unit/suite.h"
 
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -539,14 +539,8 @@ int main(void)
 {
     Suite *s = suite_create("usage_pieces");
     TCase *tc = tcase_create("usage_pieces");
-    SRunner *sr;
-    int failed;
 
     tcase_add_loop_test(tc, test_same, 0, 2);
     suite_add_tcase(s, tc);
-    sr = srunner_create(s);
-    srunner_run_all(sr, CK_ENV);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return suite_run(s);
 }

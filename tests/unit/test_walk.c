@@ -1,7 +1,8 @@
 /* test_walk: in order, over valid keys, forward only; and why it ended. */
 #include "core/walk.h"
 
-#include <check.h>
+#include "unit/suite.h"
+
 #include <stdint.h>
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
@@ -152,10 +153,5 @@ int main(void)
     tcase_add_test(tc, empty_pool);
     tcase_add_loop_test(tc, why_it_ended, 0, COUNT(ends));
     suite_add_tcase(suite, tc);
-
-    SRunner *sr = srunner_create(suite);
-    srunner_run_all(sr, CK_ENV);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -9,9 +9,9 @@
 #include "worker/upstream.h"
 
 #include "base/buf.h"
+#include "unit/suite.h"
 
 #include <arpa/inet.h>
-#include <check.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
