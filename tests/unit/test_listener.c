@@ -1,4 +1,4 @@
-/* test_listener: what a client's connection is watched for, with answers that go out in the middle of a turn. */
+/* test_listener: what tells of a client's bytes, with answers that go out in the middle of a turn. */
 #include "worker/listener_internal.h"
 
 #include <arpa/inet.h>
