@@ -43,6 +43,42 @@ static const struct {
     {"data: {}", NULL},
     {"[1,]", NULL},
     {"\"\xff\"", NULL},
+    {"12345678901234567890", "12345678901234567890\n"},
+    {"-0.5E+10", "-0.5E+10\n"},
+    {"\"\\u00Ef\\/\\b\"", "\"\\u00Ef\\/\\b\"\n"},
+    {" 1 ", "1\n"},
+    {"{\"\":{\"a\":[]}}", "{\n  \"\": {\n    \"a\": []\n  }\n}\n"},
+    {"  ", NULL},
+    {"1 2", NULL},
+    {"1,2", NULL},
+    {"1]", NULL},
+    {"[1}", NULL},
+    {"{\"a\":1]", NULL},
+    {"{\"a\"}", NULL},
+    {"{\"a\":}", NULL},
+    {"{\"a\":1,}", NULL},
+    {"{1:2}", NULL},
+    {"[1 2]", NULL},
+    {"[,]", NULL},
+    {"01", NULL},
+    {"-", NULL},
+    {"+1", NULL},
+    {"1.", NULL},
+    {".5", NULL},
+    {"1e", NULL},
+    {"1e+", NULL},
+    {"1x", NULL},
+    {"tru", NULL},
+    {"truex", NULL},
+    {"nul", NULL},
+    {"\"", NULL},
+    {"\"\\", NULL},
+    {"\"\\x\"", NULL},
+    {"\"\\u12g4\"", NULL},
+    {"\"\\u12", NULL},
+    {"\"\n\"", NULL},
+    {"[\"a\"", NULL},
+    {"{\"a\":", NULL},
 };
 
 START_TEST(test_json)
@@ -57,6 +93,34 @@ START_TEST(test_json)
         ck_assert(dump_json_indent(&out, jsons[_i].text, strlen(jsons[_i].text)));
         ck_assert_str_eq(out.data + strlen("before"), jsons[_i].indented);
     }
+    buf_fini(&out);
+}
+END_TEST
+
+/* White space that would fill the memory is not made. */
+START_TEST(test_deep_json)
+{
+    static char text[300000];
+    const size_t len = sizeof(text);
+    struct buf out = {0};
+
+    memset(text, 'x', len);
+    text[1024] = text[len - 1025] = '"';
+    memset(text, '[', 1024);
+    memset(text + len - 1024, ']', 1024);
+    ck_assert(dump_json_indent(&out, text, len));
+    buf_clear(&out);
+    text[1024] = '[';
+    text[len - 1025] = ']';
+    text[1025] = text[len - 1026] = '"';
+    ck_assert(!dump_json_indent(&out, text, len));
+    for (size_t i = 1000; i < len - 1000; i += 2)
+        memcpy(text + i, "1,", 2);
+    text[len - 1001] = ' ';
+    memset(text + len - 1000, ']', 1000);
+    ck_assert(!dump_json_indent(&out, text, len));
+    ck_assert_uint_eq(out.len, 0);
+    ck_assert_uint_lt(out.cap, 16 << 20);
     buf_fini(&out);
 }
 END_TEST
@@ -712,6 +776,7 @@ int main(void)
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_loop_test(tc, test_json, 0, COUNT(jsons));
+    tcase_add_test(tc, test_deep_json);
     tcase_add_test(tc, test_whole);
     tcase_add_test(tc, test_streamed);
     tcase_add_test(tc, test_echo);
