@@ -66,8 +66,21 @@ static bool fails(int fd)
     return true;
 }
 
+/* A disk that hangs. */
+static void hold(int fd)
+{
+    static const struct timespec ms = {.tv_nsec = 1000000};
+    int saved = errno;
+
+    if (atomic_load(&faults->hold) != 0 && is_meant(fd))
+        while (atomic_load(&faults->hold) != 0)
+            (void)nanosleep(&ms, NULL);
+    errno = saved;
+}
+
 ssize_t write(int fd, const void *data, size_t len)
 {
+    hold(fd);
     return fails(fd) ? -1 : syscall(SYS_write, fd, data, len);
 }
 
