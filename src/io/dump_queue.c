@@ -14,9 +14,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
-/* While little is in the queue, only so much of the ring is used: it stays in the processor's cache. */
-#define SMALL ((size_t)256 * 1024)
-
 #define CACHE_LINE 64
 
 /* In front of each record. */
@@ -100,18 +97,13 @@ void *dump_queue_reserve(struct dump_queue *queue, size_t len, size_t spare)
     size_t need = rounded(len);
     size_t head = atomic_load_explicit(&queue->head, memory_order_relaxed);
     size_t free_room = queue->size - dump_queue_used(queue);
-    size_t at = head % queue->size;
-    size_t to_end = queue->size - at;
-    bool again = free_room == queue->size && at > SMALL && need + spare <= at;
-    if (!again && to_end >= need) {
-        if (need + spare > free_room)
-            return NULL;
-    } else {
-        if (to_end + need + spare > free_room)
-            return NULL;
-        skip(queue, head, to_end);
-        head += to_end;
-    }
+    size_t to_end = queue->size - head % queue->size;
+    size_t skipped = to_end < need ? to_end : 0; /* a record is in one piece */
+    if (skipped + need + spare > free_room)
+        return NULL;
+    if (skipped > 0)
+        skip(queue, head, skipped);
+    head += skipped;
     struct frame *frame = frame_at(queue, head);
     frame->room = need;
     return frame + 1;

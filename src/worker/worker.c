@@ -267,6 +267,15 @@ static int make_parts(struct worker *worker)
                : -1;
 }
 
+/* A worker whose loop stands still for longer than the watchdog allows would be killed. */
+static int dump_end_ms(const struct worker *worker)
+{
+    int64_t half_ms = worker->heritage->conf->watchdog_ms / 2;
+    if (!worker->draining)
+        return DUMP_QUIT_MS;
+    return half_ms < DUMP_END_MS ? (int)half_ms : DUMP_END_MS;
+}
+
 static void free_parts(struct worker *worker)
 {
     const size_t count = worker->heritage->conf->providers.count;
@@ -276,7 +285,7 @@ static void free_parts(struct worker *worker)
     tracer_free(&worker->tracer);
     store_free(&worker->store);
     counts_fini(&worker->counts);
-    dump_free(&worker->dump, worker->draining ? DUMP_END_MS : DUMP_QUIT_MS);
+    dump_free(&worker->dump, dump_end_ms(worker));
     for (size_t i = 0; worker->pools != NULL && i < count; i++)
         pool_fini(&worker->pools[i]);
     free(worker->pools);
