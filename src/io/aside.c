@@ -28,8 +28,8 @@ struct aside {
     void *arg;
 };
 
-/* On Linux both are a thread's own. SCHED_BATCH: it does not push others aside when it wakes up. Where it is not
- * permitted, it goes without. */
+/* On Linux both are a thread's own. SCHED_BATCH: it does not push others aside when it wakes up. Where it is
+ * not permitted, it goes without. */
 static void step_back(void)
 {
     static const struct sched_param none = {0};

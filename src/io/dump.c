@@ -1,7 +1,8 @@
 /*
- * dump: owns the queue to the thread that writes, and what the loop has to know of attempts that are under way. Called
- * by the relay: nothing here blocks, and what goes wrong never reaches it. What is put into the queue is masked, but
- * for bodies that have to be decoded first and those that lie in a file: the thread masks them.
+ * dump: owns the queue to the thread that writes, and what the loop has to know of attempts that are under
+ * way. Called by the relay: nothing here blocks, and what goes wrong never reaches it. What is put into the
+ * queue is masked, but for bodies that have to be decoded first and those that lie in a file: the thread
+ * masks them.
  */
 #include "io/dump.h"
 
@@ -33,10 +34,10 @@ struct dump {
     struct dump_queue *queue;
     struct dump_writer *writer;
     _Atomic uint32_t open_files; /* bodies that lie in a file, in the queue */
-    struct buf text;          /* a head, while it is made */
-    uint32_t *free_slots;     /* room for slot_count */
-    uint32_t free_slot_count; /* how many are in it */
-    uint32_t slot_count;      /* that were ever used */
+    struct buf text;             /* a head, while it is made */
+    uint32_t *free_slots;        /* room for slot_count */
+    uint32_t free_slot_count;    /* how many are in it */
+    uint32_t slot_count;         /* that were ever used */
     uint32_t slot_cap;
     bool slow; /* and said so */
     bool lost; /* since the last turn */
@@ -88,7 +89,8 @@ static void cut(struct dump_attempt *attempt, unsigned flag)
     attempt->end_flags |= (uint16_t)flag;
 }
 
-/* Room for a record with len bytes behind its fixed part, which has `fixed`; NULL after the attempt was cut. */
+/* Room for a record with len bytes behind its fixed part, which has `fixed`; NULL after the attempt was cut.
+ */
 static void *record_for(struct dump_attempt *attempt, enum dump_kind kind, size_t fixed, size_t len,
                         unsigned flag)
 {
@@ -156,8 +158,8 @@ static bool is_gzip(const struct header_list *headers)
            (strcasecmp(coding->value, "gzip") == 0 || strcasecmp(coding->value, "x-gzip") == 0);
 }
 
-/* One byte more than goes into the file, for the note that there was more; and a key that begins before that is seen
- * whole. */
+/* One byte more than goes into the file, for the note that there was more; and a key that begins before that
+ * is seen whole. */
 static void body_begin(const struct dump_attempt *attempt, struct body *body)
 {
     body->open = true;
@@ -166,7 +168,8 @@ static void body_begin(const struct dump_attempt *attempt, struct body *body)
         body->left += (int64_t)secret_len(attempt->key);
 }
 
-/* What is held moves into the record, and what has to be held out of it; held never has more than a key's length. */
+/* What is held moves into the record, and what has to be held out of it; held never has more than a key's
+ * length. */
 static void put_piece(struct dump_attempt *attempt, struct body *body, const char *data, size_t len)
 {
     bool is_request = body == &attempt->request;
@@ -260,7 +263,8 @@ static void put_spool(struct dump_attempt *attempt, const struct spool *spool)
 
 /* ---- the begin */
 
-/* The path without its query; "-" for each "/" and for what a file's name should not have. Returns its size. */
+/* The path without its query; "-" for each "/" and for what a file's name should not have. Returns its size.
+ */
 static size_t make_path_part(char out[PATH_PART_MAX + 1], const char *target)
 {
     size_t len = 0;
@@ -358,8 +362,7 @@ void dump_response_head(struct dump_attempt *attempt, const struct response_head
         return;
     }
     struct buf *text = &attempt->dump->text;
-    unsigned flags =
-        (is_json(&head->headers) ? DUMP_JSON : 0) | (is_gzip(&head->headers) ? DUMP_GZIP : 0);
+    unsigned flags = (is_json(&head->headers) ? DUMP_JSON : 0) | (is_gzip(&head->headers) ? DUMP_GZIP : 0);
     buf_clear(text);
     dump_head_response(attempt->dump->options.providers, head, attempt->key, text);
     if (text->failed)
@@ -417,8 +420,7 @@ static void tell_pace(struct dump *dump, int64_t now_mono_ms)
         dump->lost = false;
         dump->calm_ms = now_mono_ms + CALM_MS;
     } else if (dump->slow && now_mono_ms >= dump->calm_ms) {
-        log_info("dump: %s keeps up with the traffic again; %" PRIu64
-                 " attempts were left out or cut",
+        log_info("dump: %s keeps up with the traffic again; %" PRIu64 " attempts were left out or cut",
                  dump->options.dir, dump->lost_count);
         dump->slow = false;
         dump->lost_count = 0;

@@ -12,9 +12,9 @@
  * indented, gzip bodies decoded. Files have mode 0600, directories 0700; a file ends at file_size bytes of
  * body.
  *
- * A dump is never in the way of a request: a thread writes it, fed through a queue of bounded size. What finds no room
- * in the queue or on the disk is left out, counted, and the log says so once. An attempt that had begun is cut then, and
- * its file says so.
+ * A dump is never in the way of a request: a thread writes it, fed through a queue of bounded size. What
+ * finds no room in the queue or on the disk is left out, counted, and the log says so once. An attempt that
+ * had begun is cut then, and its file says so.
  */
 #ifndef CLAVIGER_IO_DUMP_H
 #define CLAVIGER_IO_DUMP_H
@@ -57,15 +57,16 @@ struct dump_request {
     int64_t body_length;               /* or DUMP_CHUNKED, DUMP_NO_BODY */
 };
 
-/* Starts the thread, which the process's sandbox has to come after. What options names must outlive it. NULL with
- * errno. */
+/* Starts the thread, which the process's sandbox has to come after. What options names must outlive it. NULL
+ * with errno. */
 struct dump *dump_new(const struct dump_options *options);
 
-/* Has the thread write what it still has, within timeout_ms: what takes longer is lost. No attempt may be under way. */
+/* Has the thread write what it still has, within timeout_ms: what takes longer is lost. No attempt may be
+ * under way. */
 void dump_free(struct dump **dump, int timeout_ms);
 
-/* At the end of each of the loop's turns: what was begun or added reaches the thread now, and the log hears how it
- * fares. */
+/* At the end of each of the loop's turns: what was begun or added reaches the thread now, and the log hears
+ * how it fares. */
 void dump_turn(struct dump *dump, int64_t now_mono_ms);
 
 /* Begins an attempt. NULL when it cannot be written; every other function takes that NULL and does nothing.
@@ -80,8 +81,9 @@ void dump_response_body(struct dump_attempt *attempt, const char *data, size_t l
 void dump_end(struct dump_attempt **attempt, const char *error);
 
 /*
- * dump_trim keeps the files above below dir within dir_size bytes together: the oldest go first. Used by one process
- * only, in a thread of its own. written: what the writers of all processes have added so far; NULL = not known.
+ * dump_trim keeps the files above below dir within dir_size bytes together: the oldest go first. Used by one
+ * process only, in a thread of its own. written: what the writers of all processes have added so far; NULL =
+ * not known.
  */
 struct dump_trim;
 

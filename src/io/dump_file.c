@@ -1,5 +1,6 @@
 /*
- * dump_file: owns the open files of an attempt. Called by dump_writer, in its thread: it may block, and it must not log.
+ * dump_file: owns the open files of an attempt. Called by dump_writer, in its thread: it may block, and it
+ * must not log.
  */
 #include "io/dump_file.h"
 
@@ -137,8 +138,8 @@ static void body_end(struct dump_files *files, struct body *body, bool left_out)
     struct buf pretty = {0};
     if (!left_out)
         put_body(files, body, body->held.data, body->held.len);
-    if (body->json && !body->cut && !left_out &&
-        dump_json_indent(&pretty, body->kept.data, body->kept.len) && !pretty.failed)
+    if (body->json && !body->cut && !left_out && dump_json_indent(&pretty, body->kept.data, body->kept.len) &&
+        !pretty.failed)
         put(files, body, pretty.data, pretty.len);
     else
         put(files, body, body->kept.data, body->kept.len);
@@ -199,8 +200,8 @@ struct dump_files *dump_files_new(const struct dump_file_options *options,
     files->options = options;
     files->key = begin->key;
     files->request.fd = files->response.fd = -1;
-    int len = snprintf(files->path, sizeof files->path, "%s/%s/passthrough/%" PRId64 "-%s-%s-%u", options->dir,
-                       begin->provider, begin->now_real_ms, part, id, begin->attempt);
+    int len = snprintf(files->path, sizeof files->path, "%s/%s/passthrough/%" PRId64 "-%s-%s-%u",
+                       options->dir, begin->provider, begin->now_real_ms, part, id, begin->attempt);
     int fd = -1;
     if (len < 0 || (size_t)len >= sizeof files->path - sizeof ".req_error.txt") {
         tell(files, ENAMETOOLONG);
@@ -227,7 +228,8 @@ void dump_files_request_file(struct dump_files *files, int fd, int64_t len)
     const struct spool spool = {.fd = fd, .len = len};
     char block[16 * 1024];
     ssize_t n;
-    for (int64_t at = 0; !files->request.cut && (n = spool_read(&spool, at, block, sizeof block)) > 0; at += n)
+    for (int64_t at = 0; !files->request.cut && (n = spool_read(&spool, at, block, sizeof block)) > 0;
+         at += n)
         mask_and_put(files, &files->request, block, (size_t)n);
 }
 

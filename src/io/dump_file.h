@@ -1,6 +1,6 @@
 /*
- * dump_file: the files of one attempt, as dump.h describes them. What is written waits in memory until there is enough
- * of it, or dump_files_flush() is called.
+ * dump_file: the files of one attempt, as dump.h describes them. What is written waits in memory until there
+ * is enough of it, or dump_files_flush() is called.
  */
 #ifndef CLAVIGER_IO_DUMP_FILE_H
 #define CLAVIGER_IO_DUMP_FILE_H

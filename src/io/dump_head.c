@@ -55,8 +55,8 @@ static int compare_fields(const void *a, const void *b)
     return (uintptr_t)*x < (uintptr_t)*y ? -1 : (uintptr_t)*x > (uintptr_t)*y;
 }
 
-/* Fields of the same name stay in the order in which they were sent. By insertion when there are a dozen of them, as
- * usual. */
+/* Fields of the same name stay in the order in which they were sent. By insertion when there are a dozen of
+ * them, as usual. */
 static void sort_fields(const struct header **fields, size_t count)
 {
     if (count > FEW) {
@@ -95,7 +95,8 @@ static void put_fields(const struct provider_list *providers, const struct heade
     const struct header *few[FEW];
     const struct header **fields = few;
     size_t count = 0;
-    if (list->count + more_count > FEW && (fields = calloc(list->count + more_count, sizeof(*fields))) == NULL) {
+    if (list->count + more_count > FEW &&
+        (fields = calloc(list->count + more_count, sizeof(*fields))) == NULL) {
         out->failed = true;
         return;
     }

@@ -1,5 +1,6 @@
 /*
- * dump_json: checks and indents in one pass over the text: no tree is made of it, and numbers stay as they are written.
+ * dump_json: checks and indents in one pass over the text: no tree is made of it, and numbers stay as they
+ * are written.
  */
 #include "io/dump_json.h"
 

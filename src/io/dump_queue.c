@@ -28,12 +28,12 @@ _Static_assert(sizeof(struct frame) <= DUMP_QUEUE_UNIT / 2, "a small record take
 _Static_assert(sizeof(struct frame) % alignof(max_align_t) == 0, "records are aligned");
 
 struct dump_queue {
+    alignas(CACHE_LINE) _Atomic size_t head; /* of who puts */
     char *ring;
     size_t size;
     int event_fd;
-    alignas(CACHE_LINE) _Atomic size_t head; /* of who puts */
-    alignas(CACHE_LINE) _Atomic size_t tail; /* of who takes */
     _Atomic int sleeping;
+    alignas(CACHE_LINE) _Atomic size_t tail; /* of who takes */
 };
 
 static size_t rounded(size_t len)
@@ -135,8 +135,7 @@ void dump_queue_alarm(struct dump_queue *queue)
 const void *dump_queue_peek(struct dump_queue *queue, size_t *len)
 {
     while (dump_queue_used(queue) > 0) {
-        const struct frame *frame =
-            frame_at(queue, atomic_load_explicit(&queue->tail, memory_order_relaxed));
+        const struct frame *frame = frame_at(queue, atomic_load_explicit(&queue->tail, memory_order_relaxed));
         if (frame->len != SKIPPED) {
             *len = frame->len;
             return frame + 1;
@@ -156,8 +155,8 @@ void dump_queue_drop(struct dump_queue *queue)
     atomic_store_explicit(&queue->tail, tail + room, memory_order_release);
 }
 
-/* Who puts looks at `sleeping` after it has moved head, who takes at head after it has set `sleeping`: one of them sees
- * the other. */
+/* Who puts looks at `sleeping` after it has moved head, who takes at head after it has set `sleeping`: one of
+ * them sees the other. */
 void dump_queue_sleep(struct dump_queue *queue)
 {
     struct pollfd event = {.fd = queue->event_fd, .events = POLLIN};

@@ -1,9 +1,10 @@
 /*
- * dump_queue: records on their way from one thread to another, in a ring of fixed size. Neither thread ever waits for
- * the other, nor holds a lock that the other wants: one that is preempted in the middle stops nobody.
+ * dump_queue: records on their way from one thread to another, in a ring of fixed size. Neither thread ever
+ * waits for the other, nor holds a lock that the other wants: one that is preempted in the middle stops
+ * nobody.
  *
- * A record is as long as who puts it there says, its bytes are aligned for any type, and it is wiped when it was
- * taken.
+ * A record is as long as who puts it there says, its bytes are aligned for any type, and it is wiped when it
+ * was taken.
  */
 #ifndef CLAVIGER_IO_DUMP_QUEUE_H
 #define CLAVIGER_IO_DUMP_QUEUE_H
@@ -24,8 +25,8 @@ size_t dump_queue_used(struct dump_queue *queue);
 
 /* ---- the thread that puts */
 
-/* Room for a record of len bytes, such that `spare` more bytes stay free behind it. NULL when there is not so much.
- * What was reserved and not put is forgotten. */
+/* Room for a record of len bytes, such that `spare` more bytes stay free behind it. NULL when there is not so
+ * much. What was reserved and not put is forgotten. */
 void *dump_queue_reserve(struct dump_queue *queue, size_t len, size_t spare);
 
 /* The record is there; len: as reserved, or shorter. */

@@ -1,8 +1,8 @@
 /*
  * dump_record: what dump, in the worker's loop, tells dump_writer, in its thread, through dump_queue.
  *
- * A record is a struct dump_record and, behind it, bytes. Records of one attempt have the same slot; after its END the
- * slot may begin another one.
+ * A record is a struct dump_record and, behind it, bytes. Records of one attempt have the same slot; after
+ * its END the slot may begin another one.
  */
 #ifndef CLAVIGER_IO_DUMP_RECORD_H
 #define CLAVIGER_IO_DUMP_RECORD_H
@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 enum dump_kind {
-    DUMP_BEGIN,         /* struct dump_begin_record; name part, id and head follow, the first two with their NUL */
+    DUMP_BEGIN, /* struct dump_begin_record; name part, id and head follow, the first two with their NUL */
     DUMP_REQUEST_BODY,  /* bytes */
     DUMP_REQUEST_FILE,  /* struct dump_file_record: the whole body */
     DUMP_REQUEST_END,   /* nothing */

@@ -1,7 +1,8 @@
 /*
- * dump_trim: knows how much is in the directory, and the oldest files in their order, from the last time that it read
- * the directory. What was written since then is added up by the writers; so a directory of many files is read rarely,
- * and a small one often. It touches only files that are named as dump names them. It must not log: it runs in a thread.
+ * dump_trim: knows how much is in the directory, and the oldest files in their order, from the last time that
+ * it read the directory. What was written since then is added up by the writers; so a directory of many files
+ * is read rarely, and a small one often. It touches only files that are named as dump names them. It must not
+ * log: it runs in a thread.
  */
 #include "base/clock.h"
 #include "base/fd.h"
@@ -21,8 +22,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define OLDEST_MAX   65536 /* files that are known by name */
-#define READ_SHARE   100   /* reading the directory takes at most a hundredth of the time, unless there is need */
+#define OLDEST_MAX 65536 /* files that are known by name */
+#define READ_SHARE 100 /* reading the directory takes at most a hundredth of the time, unless there is need  \
+                        */
 #define RUN_MS       2000
 #define STOP_WAIT_MS 1000
 
@@ -97,7 +99,8 @@ static bool has_room(struct dump_trim *trim)
 }
 
 /* Among the oldest, or not. */
-static void note_file(struct dump_trim *trim, const char *dir, const char *name, int64_t made_ms, int64_t size)
+static void note_file(struct dump_trim *trim, const char *dir, const char *name, int64_t made_ms,
+                      int64_t size)
 {
     struct file file = {.made_ms = made_ms, .size = size};
     bool room = has_room(trim);

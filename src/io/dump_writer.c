@@ -214,7 +214,8 @@ static void run(void *arg)
 {
     struct dump_writer *writer = arg;
     while (!atomic_load(&writer->given_up)) {
-        bool ending = atomic_load(&writer->ending); /* before the look at the queue: no record comes behind it */
+        bool ending =
+            atomic_load(&writer->ending); /* before the look at the queue: no record comes behind it */
         size_t len;
         const struct dump_record *record = dump_queue_peek(writer->options.queue, &len);
         if (record != NULL) {

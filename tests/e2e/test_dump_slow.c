@@ -1,6 +1,6 @@
 /*
- * test_dump_slow: API dumps on a disk that hangs or is full: no request waits for it or fails, what is left out is
- * counted and told, and a stop writes what is queued.
+ * test_dump_slow: API dumps on a disk that hangs or is full: no request waits for it or fails, what is left
+ * out is counted and told, and a stop writes what is queued.
  */
 #include "e2e/faults.h"
 #include "e2e/suite.h"
@@ -26,7 +26,8 @@ struct dumps {
 
 static void open_dumps(struct dumps *d)
 {
-    static const struct fake_answer answer = {.headers = "Content-Type: text/plain\r\n", .body = "key: " KEY0};
+    static const struct fake_answer answer = {.headers = "Content-Type: text/plain\r\n",
+                                              .body = "key: " KEY0};
     char dir[160];
 
     bench_prepare(&d->bench, &SUITE_APIS[1], KEY0, NULL);
@@ -124,10 +125,12 @@ static void expect_complete(const struct dumps *d)
         ck_assert_ptr_nonnull(text);
         ck_assert_ptr_null(strstr(text, SUITE_CANARY));
         if (strstr(entry->d_name, ".resp.txt") != NULL)
-            ck_assert_msg(strstr(text, "\r\n\r\nkey: ****") != NULL || strstr(text, "[left out from here on") != NULL,
+            ck_assert_msg(strstr(text, "\r\n\r\nkey: ****") != NULL ||
+                              strstr(text, "[left out from here on") != NULL,
                           "%s: %s", path, text);
         else
-            ck_assert_msg(strstr(text, "\r\n\r\nxxxx") != NULL || strstr(text, "[left out from here on") != NULL,
+            ck_assert_msg(strstr(text, "\r\n\r\nxxxx") != NULL ||
+                              strstr(text, "[left out from here on") != NULL,
                           "%s: %s", path, text);
         free(text);
     }

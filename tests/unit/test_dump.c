@@ -1,6 +1,6 @@
 /*
- * Tests of dump: JSON for people, names of files, masks, limits, the directory's size, a disk that takes nothing and
- * one that is too slow. Files are written by a thread: what is expected of them is awaited.
+ * Tests of dump: JSON for people, names of files, masks, limits, the directory's size, a disk that takes
+ * nothing and one that is too slow. Files are written by a thread: what is expected of them is awaited.
  */
 #include "base/buf.h"
 #include "base/clock.h"
@@ -12,11 +12,11 @@
 #include <check.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define WAIT_MS 10000
@@ -206,13 +206,12 @@ static char *read_dump(const char *name)
 
 static void await(const char *what, bool (*is)(const void *arg), const void *arg)
 {
-    static const struct timespec ms = {.tv_nsec = 1000000};
     int64_t end = clock_mono_ms() + WAIT_MS;
 
     dump_turn(dump, 0);
     while (!is(arg)) {
         ck_assert_msg(clock_mono_ms() < end, "not in time: %s", what);
-        nanosleep(&ms, NULL);
+        poll(NULL, 0, 1);
     }
 }
 
@@ -573,7 +572,8 @@ START_TEST(test_cut_request)
 }
 END_TEST
 
-/* As many attempts as there are room for; the others are left out whole, and every one that began has its end. */
+/* As many attempts as there are room for; the others are left out whole, and every one that began has its
+ * end. */
 START_TEST(test_many)
 {
     struct dump_attempt *attempts[2000];
@@ -712,7 +712,8 @@ START_TEST(test_trim)
 }
 END_TEST
 
-/* Between two readings of the directory what is written is added up, and files go in the order that is known. */
+/* Between two readings of the directory what is written is added up, and files go in the order that is known.
+ */
 START_TEST(test_trim_total)
 {
     _Atomic uint64_t total = 0;
