@@ -22,9 +22,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define OLDEST_MAX 65536 /* files that are known by name */
-#define READ_SHARE 100 /* reading the directory takes at most a hundredth of the time, unless there is need  \
-                        */
+#define OLDEST_MAX   65536 /* files that are known by name */
+#define READ_SHARE   100
 #define RUN_MS       2000
 #define STOP_WAIT_MS 1000
 
@@ -187,6 +186,7 @@ static void read_directory(struct dump_trim *trim, int64_t now_mono_ms)
         closedir(dir);
     if (trim->count > 0)
         qsort(trim->oldest, trim->count, sizeof(*trim->oldest), compare_files);
+    /* Reading it takes a hundredth of the time at most, unless there is need. */
     trim->read_ms = now_mono_ms + READ_SHARE * (clock_mono_ms() - began_ms);
 }
 

@@ -1,13 +1,12 @@
 /*
- * Tests of dump: JSON for people, names of files, masks, limits, the directory's size, a disk that takes
- * nothing and one that is too slow. Files are written by a thread: what is expected of them is awaited.
+ * Tests of dump: names of files, masks, limits, a disk that takes nothing and a queue that is too small.
+ * Files are written by a thread: what is expected of them is awaited.
  */
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/secret.h"
 #include "io/dump.h"
-#include "io/dump_json.h"
 
 #include <check.h>
 #include <dirent.h>
@@ -20,110 +19,6 @@
 #include <unistd.h>
 
 #define WAIT_MS 10000
-
-/* ---- JSON */
-
-static const struct {
-    const char *text;
-    const char *indented; /* NULL = no JSON */
-} jsons[] = {
-    {"{}", "{}\n"},
-    {" [ ] ", "[]\n"},
-    {"{\"b\":1,\"a\":[1.00,1e5,-0],\"b\":\"x\\\"},{\"}",
-     "{\n  \"b\": 1,\n  \"a\": [\n    1.00,\n    1e5,\n    -0\n  ],\n  \"b\": \"x\\\"},{\"\n}\n"},
-    {"[[],{},[{}]]", "[\n  [],\n  {},\n  [\n    {}\n  ]\n]\n"},
-    {"\"a\\\\\"", "\"a\\\\\"\n"},
-    {"12345678901234567890.5", "12345678901234567890.5\n"},
-    {"true", "true\n"},
-    {"{\"k\" :\n null , \"l\":\tfalse}", "{\n  \"k\": null,\n  \"l\": false\n}\n"},
-    {"\"\\u00e9\xc3\xa9\"", "\"\\u00e9\xc3\xa9\"\n"},
-    {"", NULL},
-    {"{", NULL},
-    {"{}x", NULL},
-    {"data: {}", NULL},
-    {"[1,]", NULL},
-    {"\"\xff\"", NULL},
-    {"12345678901234567890", "12345678901234567890\n"},
-    {"-0.5E+10", "-0.5E+10\n"},
-    {"\"\\u00Ef\\/\\b\"", "\"\\u00Ef\\/\\b\"\n"},
-    {" 1 ", "1\n"},
-    {"{\"\":{\"a\":[]}}", "{\n  \"\": {\n    \"a\": []\n  }\n}\n"},
-    {"  ", NULL},
-    {"1 2", NULL},
-    {"1,2", NULL},
-    {"1]", NULL},
-    {"[1}", NULL},
-    {"{\"a\":1]", NULL},
-    {"{\"a\"}", NULL},
-    {"{\"a\":}", NULL},
-    {"{\"a\":1,}", NULL},
-    {"{1:2}", NULL},
-    {"[1 2]", NULL},
-    {"[,]", NULL},
-    {"01", NULL},
-    {"-", NULL},
-    {"+1", NULL},
-    {"1.", NULL},
-    {".5", NULL},
-    {"1e", NULL},
-    {"1e+", NULL},
-    {"1x", NULL},
-    {"tru", NULL},
-    {"truex", NULL},
-    {"nul", NULL},
-    {"\"", NULL},
-    {"\"\\", NULL},
-    {"\"\\x\"", NULL},
-    {"\"\\u12g4\"", NULL},
-    {"\"\\u12", NULL},
-    {"\"\n\"", NULL},
-    {"[\"a\"", NULL},
-    {"{\"a\":", NULL},
-};
-
-START_TEST(test_json)
-{
-    struct buf out = {0};
-
-    buf_puts(&out, "before");
-    if (jsons[_i].indented == NULL) {
-        ck_assert(!dump_json_indent(&out, jsons[_i].text, strlen(jsons[_i].text)));
-        ck_assert_str_eq(out.data, "before");
-    } else {
-        ck_assert(dump_json_indent(&out, jsons[_i].text, strlen(jsons[_i].text)));
-        ck_assert_str_eq(out.data + strlen("before"), jsons[_i].indented);
-    }
-    buf_fini(&out);
-}
-END_TEST
-
-/* White space that would fill the memory is not made. */
-START_TEST(test_deep_json)
-{
-    static char text[300000];
-    const size_t len = sizeof(text);
-    struct buf out = {0};
-
-    memset(text, 'x', len);
-    text[1024] = text[len - 1025] = '"';
-    memset(text, '[', 1024);
-    memset(text + len - 1024, ']', 1024);
-    ck_assert(dump_json_indent(&out, text, len));
-    buf_clear(&out);
-    text[1024] = '[';
-    text[len - 1025] = ']';
-    text[1025] = text[len - 1026] = '"';
-    ck_assert(!dump_json_indent(&out, text, len));
-    for (size_t i = 1000; i < len - 1000; i += 2)
-        memcpy(text + i, "1,", 2);
-    text[len - 1001] = ' ';
-    memset(text + len - 1000, ']', 1000);
-    ck_assert(!dump_json_indent(&out, text, len));
-    ck_assert_uint_eq(out.len, 0);
-    ck_assert_uint_lt(out.cap, 16 << 20);
-    buf_fini(&out);
-}
-END_TEST
 
 /* ---- files */
 
@@ -649,123 +544,6 @@ START_TEST(test_key_at_the_cut)
 }
 END_TEST
 
-/* ---- the directory's size */
-
-static void make_file(const char *name, size_t size)
-{
-    static char zeros[4096];
-    char path[512];
-    int fd;
-
-    snprintf(path, sizeof(path), "%s/%s", base, name);
-    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    ck_assert_int_ge(fd, 0);
-    ck_assert_int_eq(fd_write_all(fd, zeros, size), 0);
-    close(fd);
-}
-
-static void make_dir(const char *name)
-{
-    char path[512];
-
-    snprintf(path, sizeof(path), "%s/%s", base, name);
-    ck_assert_int_eq(mkdir(path, 0700), 0);
-}
-
-static size_t trim_once(const char *dir, int64_t size)
-{
-    struct dump_trim *trim = dump_trim_new(dir, size, NULL);
-    size_t removed;
-
-    ck_assert_ptr_nonnull(trim);
-    removed = dump_trim_run(trim, 0);
-    dump_trim_free(&trim);
-    return removed;
-}
-
-START_TEST(test_trim)
-{
-    make_dir("a");
-    make_dir("a/passthrough");
-    make_dir("b");
-    make_dir("b/passthrough");
-    make_file("a/passthrough/900-x-1-1.req.txt", 100);
-    make_file("a/passthrough/1000-x-1-1.req.txt", 100);
-    make_file("a/passthrough/1000-x-1-1.resp.txt", 100);
-    make_file("b/passthrough/99-x-1-1.req.txt", 100);
-    make_file("b/passthrough/2000-x-1-1.req_error.txt", 100);
-    make_file("b/passthrough/1-none-of-ours.txt", 4000);
-    make_file("b/passthrough/x.req.txt", 4000);
-    make_file("b/1-x.req.txt", 4000);
-    ck_assert_uint_eq(trim_once(base, 500), 0);
-    ck_assert_uint_eq(trim_once(base, 499), 1);
-    ck_assert(!exists("b/passthrough/99-x-1-1.req.txt"));
-    ck_assert_uint_eq(trim_once(base, 250), 2);
-    ck_assert(!exists("a/passthrough/900-x-1-1.req.txt"));
-    ck_assert(!exists("a/passthrough/1000-x-1-1.req.txt"));
-    ck_assert(exists("a/passthrough/1000-x-1-1.resp.txt"));
-    ck_assert_uint_eq(trim_once(base, 0), 2);
-    ck_assert(exists("b/passthrough/1-none-of-ours.txt"));
-    ck_assert(exists("b/passthrough/x.req.txt"));
-    ck_assert(exists("b/1-x.req.txt"));
-    ck_assert_uint_eq(trim_once("/nonexistent", 0), 0);
-}
-END_TEST
-
-/* Between two readings of the directory what is written is added up, and files go in the order that is known.
- */
-START_TEST(test_trim_total)
-{
-    _Atomic uint64_t total = 0;
-    struct dump_trim *trim = dump_trim_new(base, 1000, &total);
-    char name[64];
-
-    ck_assert_ptr_nonnull(trim);
-    make_dir("a");
-    make_dir("a/passthrough");
-    for (int i = 0; i < 10; i++) {
-        snprintf(name, sizeof(name), "a/passthrough/%d-x-1-1.req.txt", 100 - i);
-        make_file(name, 100);
-    }
-    ck_assert_uint_eq(dump_trim_run(trim, 1000), 0);
-    /* At a time before that of the next reading. */
-    make_file("a/passthrough/1-x-1-1.req.txt", 100);
-    make_file("a/passthrough/200-x-1-1.req.txt", 100);
-    ck_assert_uint_eq(dump_trim_run(trim, 1), 0);
-    total += 150;
-    ck_assert_uint_eq(dump_trim_run(trim, 2), 2);
-    ck_assert(!exists("a/passthrough/91-x-1-1.req.txt"));
-    ck_assert(!exists("a/passthrough/92-x-1-1.req.txt"));
-    ck_assert(exists("a/passthrough/1-x-1-1.req.txt"));
-    total += 1700; /* more than is known by name: it is read again */
-    ck_assert_uint_eq(dump_trim_run(trim, 3), 8);
-    ck_assert(exists("a/passthrough/1-x-1-1.req.txt"));
-    dump_trim_free(&trim);
-}
-END_TEST
-
-/* The thread does it by itself. */
-static bool is_gone(const void *arg)
-{
-    return !exists(arg);
-}
-
-START_TEST(test_trimmer)
-{
-    struct dump_trimmer *trimmer;
-
-    make_dir("a");
-    make_dir("a/passthrough");
-    make_file("a/passthrough/1-x-1-1.req.txt", 1000);
-    make_file("a/passthrough/2-x-1-1.req.txt", 1000);
-    trimmer = dump_trimmer_start(base, 1500, &written);
-    ck_assert_ptr_nonnull(trimmer);
-    await("the oldest is removed", is_gone, "a/passthrough/1-x-1-1.req.txt");
-    dump_trimmer_stop(&trimmer);
-    ck_assert(exists("a/passthrough/2-x-1-1.req.txt"));
-}
-END_TEST
-
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
 int main(void)
@@ -776,8 +554,6 @@ int main(void)
     int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
-    tcase_add_loop_test(tc, test_json, 0, COUNT(jsons));
-    tcase_add_test(tc, test_deep_json);
     tcase_add_test(tc, test_whole);
     tcase_add_test(tc, test_streamed);
     tcase_add_test(tc, test_echo);
@@ -792,9 +568,6 @@ int main(void)
     tcase_add_test(tc, test_many);
     tcase_add_test(tc, test_spooled);
     tcase_add_test(tc, test_key_at_the_cut);
-    tcase_add_test(tc, test_trim);
-    tcase_add_test(tc, test_trim_total);
-    tcase_add_test(tc, test_trimmer);
     suite_add_tcase(s, tc);
     sr = srunner_create(s);
     srunner_run_all(sr, CK_ENV);
