@@ -120,10 +120,7 @@ void buf_vprintf(struct buf *b, const char *fmt, va_list ap)
     va_end(again);
 }
 
-/*
- * The length of the well-formed UTF-8 sequence at s, 0 when there is none (Unicode 15, table 3-7: no overlong
- * forms, no surrogates, nothing over U+10FFFF).
- */
+/* Unicode 15, table 3-7. */
 static size_t utf8_length(const unsigned char *s, size_t len)
 {
     if (s[0] < 0x80)
@@ -153,6 +150,11 @@ static size_t utf8_length(const unsigned char *s, size_t len)
         if (s[i] < 0x80 || s[i] > 0xbf)
             return 0;
     return need;
+}
+
+size_t buf_utf8_length(const char *s, size_t len)
+{
+    return utf8_length((const unsigned char *)s, len);
 }
 
 static void json_control(struct buf *b, unsigned char c)

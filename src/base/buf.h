@@ -53,6 +53,10 @@ void buf_put_uint(struct buf *b, uint64_t number);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void buf_vprintf(struct buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 
+/* The length of the well-formed UTF-8 sequence at s, 0 when there is none: no overlong forms, no surrogates,
+ * nothing over U+10FFFF. len > 0. */
+size_t buf_utf8_length(const char *s, size_t len);
+
 /* Appends s as a JSON string, quotes included (RFC 8259 section 7). Bytes that are not valid UTF-8 become
  * U+FFFD, so the result is always valid JSON. */
 void buf_json(struct buf *b, const char *s, size_t len);

@@ -1,137 +1,148 @@
 /*
- * dump: owns the files of the attempts that are under way. Called by the relay; what goes wrong here is
- * logged once and never reaches it. No credential is opened here: a pool's key comes as its hint, a client's
- * becomes one.
+ * dump: owns the queue to the thread that writes, and what the loop has to know of attempts that are under
+ * way. Called by the relay: nothing here blocks, and what goes wrong never reaches it. What is put into the
+ * queue is masked, but for bodies that have to be decoded first and those that lie in a file: the thread
+ * masks them.
  */
 #include "io/dump.h"
 
-#include "base/fd.h"
 #include "base/log.h"
+#include "base/secret.h"
 #include "core/ascii.h"
 #include "core/credential.h"
-#include "io/dump_json.h"
-#include "io/gunzip.h"
+#include "io/dump_head.h"
+#include "io/dump_queue.h"
+#include "io/dump_record.h"
+#include "io/dump_writer.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
-#include <stdio.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define PATH_PART_MAX 100 /* characters of the upstream's path in a file's name */
-#define DECODE_ROOM   (64 * 1024)
+#define PIECE         ((size_t)32 * 1024)
+#define FILES_MAX     64    /* descriptors that the queue holds */
+#define CALM_MS       10000 /* without an attempt left out, and the log says that the disk has caught up */
 
 struct dump {
     struct dump_options options;
-    bool failing; /* and said so */
+    struct dump_queue *queue;
+    struct dump_writer *writer;
+    _Atomic uint32_t open_files; /* bodies that lie in a file, in the queue */
+    struct buf text;             /* a head, while it is made */
+    uint32_t *free_slots;        /* room for slot_count */
+    uint32_t free_slot_count;    /* how many are in it */
+    uint32_t slot_count;         /* that were ever used */
+    uint32_t slot_cap;
+    bool slow; /* and said so */
+    bool lost; /* since the last turn */
+    int64_t calm_ms;
+    uint64_t lost_count; /* while it is slow */
 };
 
-/* A body on its way into a file. */
+/* A body on its way into the queue. */
 struct body {
-    int fd;
-    int64_t left;    /* bytes that still go into the file */
-    bool cut;        /* there were more */
-    bool json;       /* kept whole, to be indented */
+    bool open;
+    bool raw;        /* the thread masks it */
+    int64_t left;    /* bytes of it that are of use; those that a file has no room for are not */
     struct buf held; /* its end may be the begin of the key */
-    struct buf kept;
 };
 
 struct dump_attempt {
     struct dump *dump;
     const struct secret *key; /* of the pool, which must not get into a file; NULL = none */
-    char path[PATH_MAX];      /* without what comes behind the id */
-    size_t path_len;
-    bool broken; /* something could not be written */
+    uint32_t slot;
+    bool cut; /* something found no room: nothing more goes into the queue, but for its end */
+    bool answered;
+    uint16_t end_flags;
     struct body request;
     struct body response;
-    struct gunzip *gunzip;
-    struct buf decoded;
 };
 
-/* ---- trouble */
+/* ---- the queue */
 
-static void complain(struct dump *dump, const char *path, const char *what)
+/* Behind each record there is room for the ends of all attempts. */
+static size_t spare_of(const struct dump *dump)
 {
-    if (!dump->failing)
-        log_error("dump: %s: %s; attempts are not dumped until this works again", path, what);
-    dump->failing = true;
+    return (size_t)(dump->slot_count - dump->free_slot_count) * DUMP_QUEUE_UNIT;
 }
 
-static void works(struct dump *dump)
+static void count_lost(struct dump *dump)
 {
-    if (dump->failing)
-        log_info("dump: %s can be written again", dump->options.dir);
-    dump->failing = false;
+    dump->lost = true;
+    dump->lost_count++;
+    if (dump->options.skipped != NULL)
+        atomic_fetch_add_explicit(dump->options.skipped, 1, memory_order_relaxed);
 }
 
-/* ---- header fields */
-
-static const char *const secret_names[] = {
-    "Authorization",        "X-Api-Key",  "Api-Key",
-    "X-Auth-Token",         "Cookie",     "Proxy-Authorization",
-    "X-Amz-Security-Token", "Set-Cookie", "WWW-Authenticate",
-    "Proxy-Authenticate",
-};
-
-static bool is_secret(const struct dump *dump, const char *name)
+/* flag: what misses something from here on. */
+static void cut(struct dump_attempt *attempt, unsigned flag)
 {
-    for (size_t i = 0; i < sizeof secret_names / sizeof secret_names[0]; i++)
-        if (strcasecmp(name, secret_names[i]) == 0)
-            return true;
-    return credential_is_header(dump->options.providers, name);
+    if (!attempt->cut)
+        count_lost(attempt->dump);
+    attempt->cut = true;
+    attempt->end_flags |= (uint16_t)flag;
 }
 
-/* The scheme in front of a credential stays, for people. */
-static void put_hint(struct buf *out, const char *value, size_t len)
+/* Room for a record with len bytes behind its fixed part, which has `fixed`; NULL after the attempt was cut.
+ */
+static void *record_for(struct dump_attempt *attempt, enum dump_kind kind, size_t fixed, size_t len,
+                        unsigned flag)
 {
-    static const char bearer[] = "Bearer ";
-    char hint[KEY_HINT_SIZE];
-    if (len > sizeof bearer - 1 && strncasecmp(value, bearer, sizeof bearer - 1) == 0) {
-        buf_append(out, value, sizeof bearer - 1);
-        value += sizeof bearer - 1;
-        len -= sizeof bearer - 1;
+    struct dump_record *record = NULL;
+    if (!attempt->cut)
+        record = dump_queue_reserve(attempt->dump->queue, fixed + len, spare_of(attempt->dump));
+    if (record == NULL) {
+        cut(attempt, flag);
+        return NULL;
     }
-    key_hint(value, len, hint);
-    buf_puts(out, hint);
+    *record = (struct dump_record){.kind = (uint16_t)kind, .slot = attempt->slot};
+    return record;
 }
 
-static int compare_fields(const void *a, const void *b)
+static void put_text(struct dump_attempt *attempt, enum dump_kind kind, unsigned flags, const char *text,
+                     size_t len, unsigned cut_flag)
 {
-    const struct header *const *x = a;
-    const struct header *const *y = b;
-    int order = strcasecmp((*x)->name, (*y)->name);
-    if (order != 0)
-        return order;
-    return *x < *y ? -1 : *x > *y; /* the order in which they were sent */
-}
-
-/* masked: a value that is a hint already. */
-static void put_fields(const struct dump *dump, const struct header_list *list, const char *masked,
-                       struct buf *out)
-{
-    const struct header **fields = calloc(list->count + 1, sizeof(*fields));
-    if (fields == NULL) {
-        out->failed = true;
+    struct dump_record *record = record_for(attempt, kind, sizeof *record, len, cut_flag);
+    if (record == NULL)
         return;
-    }
-    for (size_t i = 0; i < list->count; i++)
-        fields[i] = &list->items[i];
-    qsort(fields, list->count, sizeof(*fields), compare_fields);
-    for (size_t i = 0; i < list->count; i++) {
-        buf_printf(out, "%s: ", fields[i]->name);
-        if (fields[i]->value != masked && is_secret(dump, fields[i]->name))
-            put_hint(out, fields[i]->value, fields[i]->value_len);
-        else
-            buf_append(out, fields[i]->value, fields[i]->value_len);
-        buf_puts(out, "\r\n");
-    }
-    free(fields);
+    record->flags = (uint16_t)flags;
+    if (len > 0)
+        memcpy(record + 1, text, len);
+    dump_queue_put(attempt->dump->queue, sizeof *record + len);
 }
+
+/* ---- slots */
+
+static bool take_slot(struct dump *dump, uint32_t *slot)
+{
+    if (dump->free_slot_count > 0) {
+        *slot = dump->free_slots[--dump->free_slot_count];
+        return true;
+    }
+    if (dump->slot_count == dump->slot_cap) {
+        uint32_t cap = dump->slot_cap == 0 ? 64 : 2 * dump->slot_cap;
+        uint32_t *slots = realloc(dump->free_slots, cap * sizeof *slots);
+        if (slots == NULL)
+            return false;
+        dump->free_slots = slots;
+        dump->slot_cap = cap;
+    }
+    *slot = dump->slot_count++;
+    return true;
+}
+
+static void free_slot(struct dump *dump, uint32_t slot)
+{
+    dump->free_slots[dump->free_slot_count++] = slot;
+}
+
+/* ---- bodies */
 
 static bool is_json(const struct header_list *headers)
 {
@@ -140,226 +151,200 @@ static bool is_json(const struct header_list *headers)
     return type != NULL && strncasecmp(type->value, json, sizeof json - 1) == 0;
 }
 
-/* ---- bodies */
-
-/* After a failure nothing more of the attempt is written. */
-static void write_all(struct dump_attempt *attempt, int fd, const char *data, size_t len)
+static bool is_gzip(const struct header_list *headers)
 {
-    if (fd < 0 || len == 0 || attempt->broken)
-        return;
-    attempt->broken = fd_write_all(fd, data, len) < 0;
-    if (attempt->broken)
-        complain(attempt->dump, attempt->path, strerror(errno));
-    else
-        works(attempt->dump);
+    const struct header *coding = header_find(headers, "Content-Encoding");
+    return coding != NULL &&
+           (strcasecmp(coding->value, "gzip") == 0 || strcasecmp(coding->value, "x-gzip") == 0);
 }
 
-static void body_begin(struct dump_attempt *attempt, struct body *body, int fd, bool json)
+/* One byte more than goes into the file, for the note that there was more; and a key that begins before that
+ * is seen whole. */
+static void body_begin(const struct dump_attempt *attempt, struct body *body)
 {
-    body->fd = fd;
-    body->json = json;
-    body->left = attempt->dump->options.file_size;
+    body->open = true;
+    body->left = attempt->dump->options.file_size + 1;
+    if (attempt->key != NULL)
+        body->left += (int64_t)secret_len(attempt->key);
 }
 
-static void put_body(struct dump_attempt *attempt, struct body *body, const char *data, size_t len)
+/* What is held moves into the record, and what has to be held out of it; held never has more than a key's
+ * length. */
+static void put_piece(struct dump_attempt *attempt, struct body *body, const char *data, size_t len)
 {
-    if (body->fd < 0 || len == 0)
+    bool is_request = body == &attempt->request;
+    size_t held = body->held.len;
+    struct dump_record *record =
+        record_for(attempt, is_request ? DUMP_REQUEST_BODY : DUMP_RESPONSE_BODY, sizeof *record, held + len,
+                   is_request ? DUMP_CUT_REQUEST : DUMP_CUT_RESPONSE);
+    if (record == NULL)
         return;
-    if ((uint64_t)body->left < len) {
-        body->cut = true;
-        len = (size_t)body->left;
+    char *out = (char *)(record + 1);
+    size_t ready = held + len;
+    if (held > 0)
+        memcpy(out, body->held.data, held);
+    memcpy(out + held, data, len);
+    buf_clear(&body->held);
+    if (attempt->key != NULL && !body->raw) {
+        ready -= credential_hide(attempt->key, out, held + len);
+        buf_append(&body->held, out + ready, held + len - ready);
+        secret_wipe(out + ready, held + len - ready);
     }
-    body->left -= (int64_t)len;
-    if (body->json)
-        buf_append(&body->kept, data, len);
-    else
-        write_all(attempt, body->fd, data, len);
+    if (body->held.failed) {
+        body->held.failed = false;
+        cut(attempt, is_request ? DUMP_CUT_REQUEST : DUMP_CUT_RESPONSE);
+    }
+    if (ready > 0)
+        dump_queue_put(attempt->dump->queue, sizeof *record + ready);
 }
 
-/* The key is overwritten wherever it stands, across pieces too. */
 static void body_add(struct dump_attempt *attempt, struct body *body, const char *data, size_t len)
 {
-    if (attempt->key == NULL) {
-        put_body(attempt, body, data, len);
+    if (!body->open || attempt->cut)
         return;
+    if (!body->raw && (uint64_t)body->left < len)
+        len = (size_t)body->left;
+    body->left -= body->raw ? 0 : (int64_t)len;
+    while (len > 0 && !attempt->cut) {
+        size_t piece = len < PIECE ? len : PIECE;
+        put_piece(attempt, body, data, piece);
+        data += piece;
+        len -= piece;
     }
-    buf_append(&body->held, data, len);
-    if (body->held.failed || body->held.len == 0)
-        return;
-    size_t ready = body->held.len - credential_hide(attempt->key, body->held.data, body->held.len);
-    put_body(attempt, body, body->held.data, ready);
-    buf_consume(&body->held, ready);
 }
 
 static void body_end(struct dump_attempt *attempt, struct body *body)
 {
-    static const char note[] = "\n[cut off here: dump.file_size]\n";
-    struct buf pretty = {0};
-    put_body(attempt, body, body->held.data, body->held.len);
-    if (body->json && !body->cut && dump_json_indent(&pretty, body->kept.data, body->kept.len) &&
-        !pretty.failed)
-        write_all(attempt, body->fd, pretty.data, pretty.len);
-    else
-        write_all(attempt, body->fd, body->kept.data, body->kept.len);
-    if (body->cut)
-        write_all(attempt, body->fd, note, sizeof note - 1);
-    buf_fini(&pretty);
+    bool is_request = body == &attempt->request;
+    if (!attempt->cut && body->held.len > 0)
+        put_text(attempt, is_request ? DUMP_REQUEST_BODY : DUMP_RESPONSE_BODY, 0, body->held.data,
+                 body->held.len, is_request ? DUMP_CUT_REQUEST : DUMP_CUT_RESPONSE);
+    if (body->held.data != NULL)
+        secret_wipe(body->held.data, body->held.cap);
     buf_fini(&body->held);
-    buf_fini(&body->kept);
-    fd_close(&body->fd);
+    body->open = false;
 }
 
-/* ---- files */
-
-static int make_directory(const char *path)
+static void request_end(struct dump_attempt *attempt)
 {
-    return mkdir(path, 0700) < 0 && errno != EEXIST ? -1 : 0;
+    body_end(attempt, &attempt->request);
+    if (!attempt->cut)
+        put_text(attempt, DUMP_REQUEST_END, 0, NULL, 0, DUMP_CUT_REQUEST);
 }
 
-/* Opens path + suffix; -1 after a complaint. */
-static int open_file(struct dump_attempt *attempt, const char *suffix)
+/* The thread reads the file by a descriptor of its own. */
+static void put_file(struct dump_attempt *attempt, const struct spool *spool)
 {
-    int fd;
-    (void)snprintf(attempt->path + attempt->path_len, sizeof attempt->path - attempt->path_len, "%s", suffix);
-    fd = open(attempt->path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0)
-        complain(attempt->dump, attempt->path, strerror(errno));
-    return fd;
+    struct dump_file_record *record =
+        record_for(attempt, DUMP_REQUEST_FILE, sizeof *record, 0, DUMP_CUT_REQUEST);
+    if (record == NULL)
+        return;
+    record->len = spool->len;
+    record->fd = -1;
+    if (atomic_load(&attempt->dump->open_files) < FILES_MAX)
+        record->fd = fcntl(spool->fd, F_DUPFD_CLOEXEC, 3);
+    if (record->fd < 0) {
+        cut(attempt, DUMP_CUT_REQUEST);
+        return;
+    }
+    atomic_fetch_add(&attempt->dump->open_files, 1);
+    dump_queue_put(attempt->dump->queue, sizeof *record);
 }
 
-/* The path without its query; "-" for each "/" and for what a file's name should not have. */
-static void put_path_part(char *out, size_t size, const char *target)
+static void put_spool(struct dump_attempt *attempt, const struct spool *spool)
+{
+    const char *data = spool_memory(spool);
+    if (data != NULL)
+        body_add(attempt, &attempt->request, data, (size_t)spool->len);
+    else
+        put_file(attempt, spool);
+    request_end(attempt);
+}
+
+/* ---- the begin */
+
+/* The path without its query; "-" for each "/" and for what a file's name should not have. Returns its size.
+ */
+static size_t make_path_part(char out[PATH_PART_MAX + 1], const char *target)
 {
     size_t len = 0;
     while (*target == '/')
         target++;
-    for (; *target != '\0' && *target != '?' && len < size - 1 && len < PATH_PART_MAX; target++)
+    for (; *target != '\0' && *target != '?' && len < PATH_PART_MAX; target++)
         out[len++] = ascii_is_alnum(*target) || *target == '.' || *target == '_' ? *target : '-';
     out[len] = '\0';
+    return len + 1;
 }
 
-static int make_path(struct dump_attempt *attempt, const struct dump_request *request, int64_t now_real_ms)
+/* How much has to be free at the begin: an attempt that finds no room for its request is left out whole. */
+static size_t need_of(const struct dump *dump, const struct dump_request *request)
 {
+    int64_t body = request->spool != NULL && spool_memory(request->spool) != NULL ? request->body_length : 0;
+    if (body > dump->options.file_size)
+        body = dump->options.file_size;
+    if (body > (int64_t)dump->options.queue_size / 2)
+        body = (int64_t)dump->options.queue_size / 2;
+    return body > 0 ? (size_t)body : 0;
+}
+
+static bool put_begin(struct dump_attempt *attempt, const struct dump_request *request, int64_t now_real_ms)
+{
+    struct dump *dump = attempt->dump;
     char part[PATH_PART_MAX + 1];
-    char *path = attempt->path;
-    size_t size = sizeof attempt->path;
-    int len = snprintf(path, size, "%s/%s", attempt->dump->options.dir, request->provider->name);
-    if (len < 0 || (size_t)len >= size || make_directory(path) < 0)
-        return -1;
-    len = snprintf(path, size, "%s/%s/passthrough", attempt->dump->options.dir, request->provider->name);
-    if (len < 0 || (size_t)len >= size || make_directory(path) < 0)
-        return -1;
-    put_path_part(part, sizeof part, request->target);
-    len = snprintf(path, size, "%s/%s/passthrough/%" PRId64 "-%s-%s-%u", attempt->dump->options.dir,
-                   request->provider->name, now_real_ms, part, request->id, request->attempt);
-    if (len < 0 || (size_t)len >= size - sizeof ".req_error.txt") {
-        errno = ENAMETOOLONG;
-        return -1;
-    }
-    attempt->path_len = (size_t)len;
-    return 0;
-}
-
-/* Everything that goes out, in one list: what upstream adds too. */
-static int all_fields(const struct dump_request *request, struct header_list *list, struct buf *auth,
-                      struct buf *length)
-{
-    const struct provider *provider = request->provider;
-    const char *host = provider->base_url.host;
-    const struct header_list *in = request->headers;
-    if (header_add(list, "Host", strlen("Host"), host, strlen(host)) < 0)
-        return -1;
-    for (size_t i = 0; i < in->count; i++)
-        if (header_add(list, in->items[i].name, in->items[i].name_len, in->items[i].value,
-                       in->items[i].value_len) < 0)
-            return -1;
-    if (request->key != NULL) {
-        buf_printf(auth, "%s%s", provider->auth_prefix, request->key->hint);
-        if (auth->failed ||
-            header_add(list, provider->auth_header, strlen(provider->auth_header), auth->data, auth->len) < 0)
-            return -1;
-    }
-    if (request->body_length == DUMP_CHUNKED)
-        return header_add(list, "Transfer-Encoding", strlen("Transfer-Encoding"), "chunked",
-                          strlen("chunked"));
-    if (request->body_length < 0)
-        return 0;
-    buf_printf(length, "%" PRId64, request->body_length);
-    return length->failed
-               ? -1
-               : header_add(list, "Content-Length", strlen("Content-Length"), length->data, length->len);
-}
-
-static void write_request_head(struct dump_attempt *attempt, const struct dump_request *request)
-{
-    struct header_list list = {0};
-    struct buf auth = {0};
-    struct buf length = {0};
-    struct buf head = {0};
-    buf_printf(&head, "%s %s HTTP/1.1\r\n", request->method, request->target);
-    if (all_fields(request, &list, &auth, &length) == 0)
-        put_fields(attempt->dump, &list, auth.data, &head);
-    buf_puts(&head, "\r\n");
-    if (!head.failed)
-        write_all(attempt, attempt->request.fd, head.data, head.len);
-    header_list_fini(&list);
-    buf_fini(&auth);
-    buf_fini(&length);
-    buf_fini(&head);
-}
-
-static void write_spool(struct dump_attempt *attempt, const struct spool *spool)
-{
-    char block[16 * 1024];
-    ssize_t n;
-    for (int64_t at = 0; !attempt->request.cut && (n = spool_read(spool, at, block, sizeof block)) > 0;
-         at += n)
-        body_add(attempt, &attempt->request, block, (size_t)n);
-    body_end(attempt, &attempt->request);
-}
-
-/* ---- what the relay calls */
-
-struct dump *dump_new(const struct dump_options *options)
-{
-    struct dump *dump = calloc(1, sizeof *dump);
-    if (dump != NULL)
-        dump->options = *options;
-    return dump;
-}
-
-void dump_free(struct dump **dump)
-{
-    free(*dump);
-    *dump = NULL;
+    size_t part_size = make_path_part(part, request->target);
+    size_t id_size = strlen(request->id) + 1;
+    buf_clear(&dump->text);
+    dump_head_request(dump->options.providers, request, &dump->text);
+    if (dump->text.failed)
+        return false;
+    struct dump_begin_record *record = record_for(attempt, DUMP_BEGIN, sizeof *record,
+                                                  part_size + id_size + dump->text.len, DUMP_CUT_REQUEST);
+    if (record == NULL)
+        return false;
+    record->record.flags = is_json(request->headers) ? DUMP_JSON : 0;
+    record->attempt = request->attempt;
+    record->part_size = (uint32_t)part_size;
+    record->id_size = (uint32_t)id_size;
+    record->now_real_ms = now_real_ms;
+    record->provider = request->provider->name;
+    record->key = attempt->key;
+    char *out = (char *)(record + 1);
+    memcpy(out, part, part_size);
+    memcpy(out + part_size, request->id, id_size);
+    memcpy(out + part_size + id_size, dump->text.data, dump->text.len);
+    dump_queue_put(dump->queue, sizeof *record + part_size + id_size + dump->text.len);
+    return true;
 }
 
 struct dump_attempt *dump_begin(struct dump *dump, const struct dump_request *request, int64_t now_real_ms)
 {
+    if (dump_queue_used(dump->queue) + need_of(dump, request) + spare_of(dump) >= dump->options.queue_size) {
+        count_lost(dump);
+        return NULL;
+    }
     struct dump_attempt *attempt = calloc(1, sizeof *attempt);
     if (attempt == NULL)
         return NULL;
     attempt->dump = dump;
     attempt->key = request->key != NULL ? request->key->secret : NULL;
-    attempt->request.fd = attempt->response.fd = -1;
-    if (make_path(attempt, request, now_real_ms) < 0) {
-        complain(dump, attempt->path, strerror(errno));
+    if (!take_slot(dump, &attempt->slot)) {
         free(attempt);
         return NULL;
     }
-    int fd = open_file(attempt, ".req.txt");
-    if (fd < 0) {
+    if (!put_begin(attempt, request, now_real_ms)) {
+        free_slot(dump, attempt->slot);
         free(attempt);
         return NULL;
     }
-    body_begin(attempt, &attempt->request, fd, is_json(request->headers));
-    write_request_head(attempt, request);
+    body_begin(attempt, &attempt->request);
     if (request->body_length == DUMP_NO_BODY)
-        body_end(attempt, &attempt->request);
+        request_end(attempt);
     else if (request->spool != NULL)
-        write_spool(attempt, request->spool);
+        put_spool(attempt, request->spool);
     return attempt;
 }
+
+/* ---- what follows */
 
 void dump_request_body(struct dump_attempt *attempt, const char *data, size_t len)
 {
@@ -369,49 +354,27 @@ void dump_request_body(struct dump_attempt *attempt, const char *data, size_t le
 
 void dump_response_head(struct dump_attempt *attempt, const struct response_head *head)
 {
-    struct buf text = {0};
     if (attempt == NULL)
         return;
-    int fd = open_file(attempt, ".resp.txt");
-    if (fd < 0)
+    attempt->answered = true;
+    if (attempt->cut) {
+        cut(attempt, DUMP_CUT_RESPONSE);
         return;
-    const struct header *coding = header_find(&head->headers, "Content-Encoding");
-    if (coding != NULL &&
-        (strcasecmp(coding->value, "gzip") == 0 || strcasecmp(coding->value, "x-gzip") == 0))
-        attempt->gunzip = gunzip_new();
-    body_begin(attempt, &attempt->response, fd, is_json(&head->headers));
-    buf_printf(&text, "HTTP/1.1 %d\r\n", head->status);
-    put_fields(attempt->dump, &head->headers, NULL, &text);
-    buf_puts(&text, "\r\n");
-    if (!text.failed && attempt->key != NULL)
-        (void)credential_hide(attempt->key, text.data, text.len);
-    if (!text.failed)
-        write_all(attempt, fd, text.data, text.len);
-    buf_fini(&text);
-}
-
-/* What is no gzip in the end is left out from there on. */
-static void decode(struct dump_attempt *attempt, const char *data, size_t len)
-{
-    while (!attempt->response.cut) {
-        size_t used = len;
-        int result = gunzip_feed(attempt->gunzip, data, &used, &attempt->decoded, DECODE_ROOM);
-        body_add(attempt, &attempt->response, attempt->decoded.data, attempt->decoded.len);
-        buf_clear(&attempt->decoded);
-        data += used;
-        len -= used;
-        if (result < 0 || (len == 0 && !gunzip_is_pending(attempt->gunzip)))
-            return;
     }
+    struct buf *text = &attempt->dump->text;
+    unsigned flags = (is_json(&head->headers) ? DUMP_JSON : 0) | (is_gzip(&head->headers) ? DUMP_GZIP : 0);
+    buf_clear(text);
+    dump_head_response(attempt->dump->options.providers, head, attempt->key, text);
+    if (text->failed)
+        cut(attempt, DUMP_CUT_RESPONSE);
+    body_begin(attempt, &attempt->response);
+    attempt->response.raw = (flags & DUMP_GZIP) != 0;
+    put_text(attempt, DUMP_RESPONSE_HEAD, flags, text->data, text->len, DUMP_CUT_RESPONSE);
 }
 
 void dump_response_body(struct dump_attempt *attempt, const char *data, size_t len)
 {
-    if (attempt == NULL || attempt->response.fd < 0)
-        return;
-    if (attempt->gunzip != NULL)
-        decode(attempt, data, len);
-    else
+    if (attempt != NULL)
         body_add(attempt, &attempt->response, data, len);
 }
 
@@ -421,17 +384,95 @@ void dump_end(struct dump_attempt **attempt, const char *error)
     *attempt = NULL;
     if (a == NULL)
         return;
-    if (a->request.fd >= 0)
-        body_end(a, &a->request);
-    if (a->response.fd >= 0) {
-        body_end(a, &a->response);
-    } else if (error != NULL) {
-        int fd = open_file(a, ".req_error.txt");
-        write_all(a, fd, error, strlen(error));
-        write_all(a, fd, "\n", 1);
-        fd_close(&fd);
+    body_end(a, &a->request);
+    body_end(a, &a->response);
+    if (!a->answered && error != NULL)
+        put_text(a, DUMP_ERROR, 0, error, strlen(error), DUMP_CUT_ERROR);
+    struct dump_record *record = dump_queue_reserve(a->dump->queue, sizeof *record, 0);
+    if (record != NULL) { /* always: its room was spared */
+        *record = (struct dump_record){.kind = DUMP_END, .flags = a->end_flags, .slot = a->slot};
+        dump_queue_put(a->dump->queue, sizeof *record);
     }
-    gunzip_free(&a->gunzip);
-    buf_fini(&a->decoded);
+    free_slot(a->dump, a->slot);
     free(a);
+}
+
+/* ---- the loop */
+
+static void tell_news(struct dump *dump)
+{
+    char path[PATH_MAX];
+    int error;
+    if (!dump_writer_news(dump->writer, &error, path))
+        return;
+    if (error != 0)
+        log_error("dump: %s: %s; attempts are not dumped until this works again", path, strerror(error));
+    else
+        log_info("dump: %s can be written again", dump->options.dir);
+}
+
+static void tell_pace(struct dump *dump, int64_t now_mono_ms)
+{
+    if (dump->lost) {
+        if (!dump->slow)
+            log_warning("dump: %s is slower than the traffic; attempts are left out", dump->options.dir);
+        dump->slow = true;
+        dump->lost = false;
+        dump->calm_ms = now_mono_ms + CALM_MS;
+    } else if (dump->slow && now_mono_ms >= dump->calm_ms) {
+        log_info("dump: %s keeps up with the traffic again; %" PRIu64 " attempts were left out or cut",
+                 dump->options.dir, dump->lost_count);
+        dump->slow = false;
+        dump->lost_count = 0;
+    }
+}
+
+void dump_turn(struct dump *dump, int64_t now_mono_ms)
+{
+    dump_queue_wake(dump->queue);
+    tell_news(dump);
+    tell_pace(dump, now_mono_ms);
+}
+
+struct dump *dump_new(const struct dump_options *options)
+{
+    struct dump *dump = calloc(1, sizeof *dump);
+    if (dump == NULL)
+        return NULL;
+    dump->options = *options;
+    if (dump->options.queue_size == 0)
+        dump->options.queue_size = DUMP_QUEUE_SIZE;
+    dump->queue = dump_queue_new(dump->options.queue_size);
+    const struct dump_writer_options writer = {
+        .queue = dump->queue,
+        .dir = options->dir,
+        .file_size = options->file_size,
+        .written = options->written,
+        .skipped = options->skipped,
+        .open_files = &dump->open_files,
+    };
+    if (dump->queue != NULL)
+        dump->writer = dump_writer_new(&writer);
+    if (dump->writer == NULL) {
+        int saved = errno;
+        dump_free(&dump, 0);
+        errno = saved;
+    }
+    return dump;
+}
+
+void dump_free(struct dump **dump, int timeout_ms)
+{
+    struct dump *d = *dump;
+    *dump = NULL;
+    if (d == NULL)
+        return;
+    if (!dump_writer_end(&d->writer, timeout_ms)) {
+        log_warning("dump: %s is too slow: what was not written yet is lost", d->options.dir);
+        return; /* the thread lives on until the process ends, and so does what it uses */
+    }
+    dump_queue_free(&d->queue);
+    buf_fini(&d->text);
+    free(d->free_slots);
+    free(d);
 }

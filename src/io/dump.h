@@ -12,7 +12,9 @@
  * indented, gzip bodies decoded. Files have mode 0600, directories 0700; a file ends at file_size bytes of
  * body.
  *
- * A dump is never in the way of a request: what cannot be written is skipped, and the log says so once.
+ * A dump is never in the way of a request: a thread writes it, fed through a queue of bounded size. What
+ * finds no room in the queue or on the disk is left out, counted, and the log says so once. An attempt that
+ * had begun is cut then, and its file says so.
  */
 #ifndef CLAVIGER_IO_DUMP_H
 #define CLAVIGER_IO_DUMP_H
@@ -21,7 +23,9 @@
 #include "core/response_head.h"
 #include "io/spool.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct dump;         /* of one process */
@@ -31,7 +35,12 @@ struct dump_options {
     const char *dir;                       /* must exist */
     int64_t file_size;                     /* bytes of a body in one file */
     const struct provider_list *providers; /* whose credential headers are masked */
+    _Atomic uint64_t *written;             /* bytes of files, added up; NULL = nowhere */
+    _Atomic uint64_t *skipped;             /* attempts left out or cut; NULL = nowhere */
+    size_t queue_size;                     /* bytes, a multiple of 32; 0 = DUMP_QUEUE_SIZE */
 };
+
+#define DUMP_QUEUE_SIZE ((size_t)8 * 1024 * 1024)
 
 #define DUMP_CHUNKED (-1)
 #define DUMP_NO_BODY (-2)
@@ -48,9 +57,17 @@ struct dump_request {
     int64_t body_length;               /* or DUMP_CHUNKED, DUMP_NO_BODY */
 };
 
-/* options and what it names must outlive it. NULL when out of memory. */
+/* Starts the thread, which the process's sandbox has to come after. What options names must outlive it. NULL
+ * with errno. */
 struct dump *dump_new(const struct dump_options *options);
-void dump_free(struct dump **dump);
+
+/* Has the thread write what it still has, within timeout_ms: what takes longer is lost. No attempt may be
+ * under way. */
+void dump_free(struct dump **dump, int timeout_ms);
+
+/* At the end of each of the loop's turns: what was begun or added reaches the thread now, and the log hears
+ * how it fares. */
+void dump_turn(struct dump *dump, int64_t now_mono_ms);
 
 /* Begins an attempt. NULL when it cannot be written; every other function takes that NULL and does nothing.
  */
@@ -63,8 +80,26 @@ void dump_response_body(struct dump_attempt *attempt, const char *data, size_t l
 /* The attempt is over. error: why it failed, NULL = it did not. *attempt becomes NULL. */
 void dump_end(struct dump_attempt **attempt, const char *error);
 
-/* Removes the oldest of the files above below dir, until those that are left have at most dir_size bytes
- * together. Called by one process only, now and then. Returns how many files it removed. */
-size_t dump_trim(const char *dir, int64_t dir_size);
+/*
+ * dump_trim keeps the files above below dir within dir_size bytes together: the oldest go first. Used by one
+ * process only, in a thread of its own. written: what the writers of all processes have added so far; NULL =
+ * not known.
+ */
+struct dump_trim;
+
+/* What the arguments name must outlive it. NULL when out of memory. */
+struct dump_trim *dump_trim_new(const char *dir, int64_t dir_size, _Atomic uint64_t *written);
+void dump_trim_free(struct dump_trim **trim);
+
+/* Looks after the directory, to be called every few seconds. Returns how many files were removed. */
+size_t dump_trim_run(struct dump_trim *trim, int64_t now_mono_ms);
+
+/* Does that in a thread. NULL with errno. */
+struct dump_trimmer;
+struct dump_trimmer *dump_trimmer_start(const char *dir, int64_t dir_size, _Atomic uint64_t *written);
+void dump_trimmer_stop(struct dump_trimmer **trimmer);
+
+/* How many files it has removed since the last call. */
+size_t dump_trimmer_removed(struct dump_trimmer *trimmer);
 
 #endif

@@ -24,7 +24,7 @@
 
 /* To be raised with every change of struct shared or of what a field of it means. Its size is looked at too.
  */
-#define SHARED_LAYOUT 3
+#define SHARED_LAYOUT 4
 
 #define SHARED_WORKERS_MAX 512  /* slots, old generations that still drain included */
 #define SHARED_KEYS_MAX    4096 /* distinct keys over all providers and reloads */
@@ -73,6 +73,8 @@ struct shared {
     _Atomic uint32_t serving_generation; /* the configuration generation that is in force */
     _Atomic uint64_t log_dropped;        /* log lines that the target did not take, of all processes */
     _Atomic uint64_t trace_dropped;      /* spans that no collector took */
+    _Atomic uint64_t dump_skipped;       /* attempts whose dump was left out or cut */
+    _Atomic uint64_t dump_written;       /* bytes of dumps that were written */
     struct metrics metrics;
     struct history history;
     struct shared_worker workers[SHARED_WORKERS_MAX];

@@ -24,7 +24,6 @@
 
 #define DRAIN_MS          2000 /* how long a stopping admin process waits for its clients */
 #define RECORD_MS         1000
-#define TRIM_MS           2000
 #define CONNECTIONS_MAX   512
 #define CLIENT_TIMEOUT_S  10
 #define LAST_WAIT_MS      2000 /* for a lock of the database */
@@ -48,9 +47,9 @@ struct admin {
     struct pool *pools;
     struct store *store;
     struct housekeeper *housekeeper;
+    struct dump_trimmer *trimmer; /* NULL = nothing is dumped */
     struct loop_timer tick;
     int64_t record_ms; /* when the history is written next */
-    int64_t trim_ms;   /* when dumps are trimmed next */
     struct loop_timer drain_timer;
     struct admin_listen *listens;
     size_t listen_count;
@@ -65,13 +64,9 @@ static void clock_now(struct store_clock *now)
     now->real_ms = clock_real_ms();
 }
 
-static void trim_dumps(struct admin *admin, int64_t now_mono_ms)
+static void report_trimmer(struct admin *admin)
 {
-    const struct conf *conf = admin->heritage->conf;
-    if (conf->dump.dir[0] == '\0' || now_mono_ms < admin->trim_ms)
-        return;
-    admin->trim_ms = now_mono_ms + TRIM_MS;
-    size_t removed = dump_trim(conf->dump.dir, conf->dump.dir_size);
+    size_t removed = admin->trimmer != NULL ? dump_trimmer_removed(admin->trimmer) : 0;
     if (removed > 0)
         log_debug("dump: the oldest %zu files were removed, over dump.dir_size", removed);
 }
@@ -82,7 +77,7 @@ static void on_tick(struct loop_timer *timer)
     struct store_clock now;
     clock_now(&now);
     housekeeper_tick(admin->housekeeper, &now);
-    trim_dumps(admin, now.mono_ms);
+    report_trimmer(admin);
     if (now.mono_ms >= admin->record_ms) {
         admin->record_ms = now.mono_ms + RECORD_MS;
         history_record(&admin->heritage->shared->history, &admin->heritage->shared->metrics, now.real_ms);
@@ -202,6 +197,10 @@ static int make_parts(struct admin *admin)
         .usage_days = conf->usage_days,
     };
     admin->housekeeper = housekeeper_new(&options);
+    if (conf->dump.dir[0] != '\0' &&
+        (admin->trimmer = dump_trimmer_start(conf->dump.dir, conf->dump.dir_size,
+                                             &admin->heritage->shared->dump_written)) == NULL)
+        return -1;
     admin->tick.fn = on_tick;
     admin->drain_timer.fn = on_drained;
     return admin->housekeeper != NULL && start_listens(admin) == 0 &&
@@ -223,6 +222,7 @@ static void free_parts(struct admin *admin)
         clock_now(&now);
         store_finish(admin->store, LAST_WAIT_MS, &now);
     }
+    dump_trimmer_stop(&admin->trimmer);
     housekeeper_free(&admin->housekeeper);
     store_free(&admin->store);
     for (size_t i = 0; admin->pools != NULL && i < admin->heritage->conf->providers.count; i++)

@@ -103,6 +103,7 @@ void admin_metrics_write(const struct heritage *heritage, const struct pool *poo
     add(&samples, METRIC_DATABASE_ERRORS, 0, 0, (double)atomic_load(&shared->database_errors));
     add(&samples, METRIC_LOG_DROPPED, 0, 0, (double)atomic_load(&shared->log_dropped));
     add(&samples, METRIC_TRACE_DROPPED, 0, 0, (double)atomic_load(&shared->trace_dropped));
+    add(&samples, METRIC_DUMPS_SKIPPED, 0, 0, (double)atomic_load(&shared->dump_skipped));
     add(&samples, METRIC_SERIES_DROPPED, 0, 0, (double)atomic_load(&shared->metrics.dropped));
     add(&samples, METRIC_GENERATION, 0, 0, (double)atomic_load(&shared->serving_generation));
     add(&samples, METRIC_BUILD, 0, 0, 1);

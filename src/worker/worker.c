@@ -26,6 +26,8 @@
 #define TURN_ROUNDS      16   /* rounds of the parts' turns before the loop looks at its descriptors again */
 #define BEAT_LONGEST_MS  500  /* the loop turns at least this often, so that its beat shows that it lives */
 #define RELOAD_GRACE_MS  1000 /* how long idle connections live on when a new generation took over */
+#define DUMP_END_MS      2000 /* how long a worker that has drained waits for its dumps to be written */
+#define DUMP_QUIT_MS     100  /* and one that ends at once */
 #define UPSTREAM_RESERVE 1024 /* idle upstream connections beyond one per client */
 
 struct worker {
@@ -148,6 +150,8 @@ static bool turn(void *arg)
             any |= tracer_turn(worker->tracer);
     }
     write_out(worker);
+    if (worker->dump != NULL)
+        dump_turn(worker->dump, loop_now(worker->loop));
     atomic_store_explicit(&worker->slot->in_flight, relays_count(worker->relays), memory_order_relaxed);
     atomic_store_explicit(&worker->slot->streams, relays_streams(worker->relays), memory_order_relaxed);
     if (worker->draining && listener_connections(worker->listener) == 0 &&
@@ -210,7 +214,13 @@ static int make_parts(struct worker *worker)
     worker->upstream = upstream_new(worker->loop, &conf->providers,
                                     (long)conf->limits.connections + UPSTREAM_RESERVE, &worker->counts);
     if (conf->dump.dir[0] != '\0') {
-        const struct dump_options options = {conf->dump.dir, conf->dump.file_size, &conf->providers};
+        const struct dump_options options = {
+            .dir = conf->dump.dir,
+            .file_size = conf->dump.file_size,
+            .providers = &conf->providers,
+            .written = &heritage->shared->dump_written,
+            .skipped = &heritage->shared->dump_skipped,
+        };
         worker->dump = dump_new(&options);
         if (worker->dump == NULL)
             return -1;
@@ -257,6 +267,15 @@ static int make_parts(struct worker *worker)
                : -1;
 }
 
+/* A worker whose loop stands still for longer than the watchdog allows would be killed. */
+static int dump_end_ms(const struct worker *worker)
+{
+    int64_t half_ms = worker->heritage->conf->watchdog_ms / 2;
+    if (!worker->draining)
+        return DUMP_QUIT_MS;
+    return half_ms < DUMP_END_MS ? (int)half_ms : DUMP_END_MS;
+}
+
 static void free_parts(struct worker *worker)
 {
     const size_t count = worker->heritage->conf->providers.count;
@@ -266,7 +285,7 @@ static void free_parts(struct worker *worker)
     tracer_free(&worker->tracer);
     store_free(&worker->store);
     counts_fini(&worker->counts);
-    dump_free(&worker->dump);
+    dump_free(&worker->dump, dump_end_ms(worker));
     for (size_t i = 0; worker->pools != NULL && i < count; i++)
         pool_fini(&worker->pools[i]);
     free(worker->pools);

@@ -20,6 +20,7 @@ struct faults {
     /* Before that, so many of them go well. */
     _Atomic int32_t after;
     _Atomic uint32_t failed; /* how many have failed */
+    _Atomic int32_t hold;    /* while it is not 0, a write to such a file does not come back */
     char path[32];           /* set before the daemon starts */
     char syslog[160];        /* where /dev/log is instead; "" = there */
 };

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,8 +67,20 @@ static bool fails(int fd)
     return true;
 }
 
+/* A disk that hangs. */
+static void hold(int fd)
+{
+    int saved = errno;
+
+    if (atomic_load(&faults->hold) != 0 && is_meant(fd))
+        while (atomic_load(&faults->hold) != 0)
+            (void)poll(NULL, 0, 1);
+    errno = saved;
+}
+
 ssize_t write(int fd, const void *data, size_t len)
 {
+    hold(fd);
     return fails(fd) ? -1 : syscall(SYS_write, fd, data, len);
 }
 

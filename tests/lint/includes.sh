@@ -39,7 +39,7 @@ BEGIN {
     owner["sqlite3.h"] = "^src/io/(store[a-z0-9_]*|housekeeper)[.][ch]$"
     owner["confuse.h"] = "^src/io/conf[a-z0-9_]*[.][ch]$"
     owner["seccomp.h"] = "^src/io/sandbox[.]c$"
-    owner["jansson.h"] = "^src/(clavigerctl[a-z0-9_]*|io/dump_json)[.][ch]$"
+    owner["jansson.h"] = "^src/clavigerctl[a-z0-9_]*[.][ch]$"
     owner["openssl/"] = "^src/(base/digest|io/conf_tls|worker/upstream_tls)[.]c$"
     owner["gnutls/"] = "^src/worker/listener_tls[.]c$"
 

@@ -1,8 +1,8 @@
 /* test_listener: what tells of a client's bytes, with answers that go out in the middle of a turn. */
+#include "unit/suite.h"
 #include "worker/listener_internal.h"
 
 #include <arpa/inet.h>
-#include <check.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -158,9 +158,5 @@ int main(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, an_event_behind_its_answer);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -1,0 +1,50 @@
+/*
+ * dump_queue: records on their way from one thread to another, in a ring of fixed size. Neither thread ever
+ * waits for the other, nor holds a lock that the other wants: one that is preempted in the middle stops
+ * nobody.
+ *
+ * A record is as long as who puts it there says, its bytes are aligned for any type, and it is wiped when it
+ * was taken.
+ */
+#ifndef CLAVIGER_IO_DUMP_QUEUE_H
+#define CLAVIGER_IO_DUMP_QUEUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct dump_queue;
+
+#define DUMP_QUEUE_UNIT 32 /* a record of up to half of this many bytes takes so much room */
+
+/* size: bytes, a multiple of DUMP_QUEUE_UNIT. NULL with errno. */
+struct dump_queue *dump_queue_new(size_t size);
+void dump_queue_free(struct dump_queue **queue);
+
+/* Bytes that are in the queue, their headers included. Either thread. */
+size_t dump_queue_used(struct dump_queue *queue);
+
+/* ---- the thread that puts */
+
+/* Room for a record of len bytes, such that `spare` more bytes stay free behind it. NULL when there is not so
+ * much. What was reserved and not put is forgotten. */
+void *dump_queue_reserve(struct dump_queue *queue, size_t len, size_t spare);
+
+/* The record is there; len: as reserved, or shorter. */
+void dump_queue_put(struct dump_queue *queue, size_t len);
+
+/* Wakes the other thread when it sleeps and there is something for it. */
+void dump_queue_wake(struct dump_queue *queue);
+
+/* Wakes it in any case. Any thread. */
+void dump_queue_alarm(struct dump_queue *queue);
+
+/* ---- the thread that takes */
+
+/* The oldest record, until dump_queue_drop(). NULL when there is none. */
+const void *dump_queue_peek(struct dump_queue *queue, size_t *len);
+void dump_queue_drop(struct dump_queue *queue);
+
+/* Sleeps until there is a record or an alarm. */
+void dump_queue_sleep(struct dump_queue *queue);
+
+#endif
