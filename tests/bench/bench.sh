@@ -11,20 +11,34 @@
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
+usage() {
+    echo "bench: $1" >&2
+    echo "usage: bench.sh [--quick] [--only SCENARIOS] BUILD-TREE REPORT-DIR" >&2
+    exit 2
+}
 quick=no only=
-while :; do
+while [ $# -gt 0 ]; do
     case $1 in
         --quick) quick=yes ;;
         --only)
+            [ $# -gt 1 ] || usage "--only takes the names of scenarios"
             only=$2
             shift
             ;;
+        -*) usage "there is no option $1" ;;
         *) break ;;
     esac
     shift
 done
+[ $# = 2 ] || usage "a build tree and a directory for the report are wanted"
 build=$1
 report=$2
+for word in $only; do
+    grep -qE "^ *(if )?want $word\b" "$here/bench.sh" || usage "there is no scenario $word"
+done
+for program in clavigerd clavigerctl tests/bench/benchload; do
+    [ -x "$build/$program" ] || usage "$build/$program is not there: make it first"
+done
 
 missing=
 PATH=$PATH:/usr/sbin
