@@ -19,10 +19,10 @@ static bool is_secret(const struct provider_list *providers, const struct header
         size_t len;
     } names[] = {
 #define NAME(text) {text, sizeof(text) - 1}
-        NAME("Authorization"),        NAME("X-Api-Key"),  NAME("Api-Key"),
-        NAME("X-Auth-Token"),         NAME("Cookie"),     NAME("Proxy-Authorization"),
-        NAME("X-Amz-Security-Token"), NAME("Set-Cookie"), NAME("WWW-Authenticate"),
-        NAME("Proxy-Authenticate"),
+        NAME("Authorization"),        NAME("X-Api-Key"),      NAME("Api-Key"),
+        NAME("X-Auth-Token"),         NAME("Cookie"),         NAME("Proxy-Authorization"),
+        NAME("X-Amz-Security-Token"), NAME("Set-Cookie"),     NAME("WWW-Authenticate"),
+        NAME("Proxy-Authenticate"),   NAME("X-Goog-Api-Key"),
 #undef NAME
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -114,6 +114,40 @@ static void add(struct header *fields, size_t *count, const char *name, const ch
     fields[(*count)++] = (struct header){name, value, (uint32_t)strlen(name), (uint32_t)strlen(value)};
 }
 
+/* Whether it names a query parameter in which a client may have put a credential: RFC 6750 section 2.3 and
+ * what APIs have made of it (Google's `key`). */
+static bool is_secret_parameter(const char *name, size_t len)
+{
+    static const char *const names[] = {"access_token", "api-key", "api_key", "apikey", "key", "token"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (len == strlen(names[i]) && strncasecmp(name, names[i], len) == 0)
+            return true;
+    return false;
+}
+
+static void put_target(const char *target, struct buf *out)
+{
+    const char *at = strchr(target, '?');
+    if (at == NULL) {
+        buf_puts(out, target);
+        return;
+    }
+    buf_append(out, target, (size_t)(++at - target));
+    while (*at != '\0') {
+        size_t len = strcspn(at, "&");
+        size_t name_len = strcspn(at, "=&");
+        if (name_len < len && is_secret_parameter(at, name_len)) {
+            buf_append(out, at, name_len + 1);
+            put_hint(out, at + name_len + 1, len - name_len - 1);
+        } else {
+            buf_append(out, at, len);
+        }
+        at += len;
+        if (*at == '&')
+            buf_putc(out, *at++);
+    }
+}
+
 /* Everything that goes out, in one list: what upstream adds too. */
 void dump_head_request(const struct provider_list *providers, const struct dump_request *request,
                        struct buf *out)
@@ -139,7 +173,7 @@ void dump_head_request(const struct provider_list *providers, const struct dump_
     }
     buf_puts(out, request->method);
     buf_putc(out, ' ');
-    buf_puts(out, request->target);
+    put_target(request->target, out);
     buf_puts(out, " HTTP/1.1\r\n");
     put_fields(providers, request->headers, more, count, auth.data, out);
     buf_append(out, "\r\n", 2);

@@ -55,13 +55,14 @@ static void setup(void)
         .dir = base, .file_size = 1000, .providers = &providers, .written = &written, .skipped = &skipped};
     dump = dump_new(&options);
     ck_assert_ptr_nonnull(dump);
-    request = (struct dump_request){.provider = &provider,
-                                    .id = "0123456789abcdef",
-                                    .attempt = 1,
-                                    .method = "POST",
-                                    .target = "/v1/chat/completions?key=x",
-                                    .headers = &headers,
-                                    .body_length = DUMP_NO_BODY};
+    request = (struct dump_request){
+        .provider = &provider,
+        .id = "0123456789abcdef",
+        .attempt = 1,
+        .method = "POST",
+        .target = "/v1/chat/completions?key=AIzaabcdefghijklmnop&x=1&Token=abcdefghijklmnopqrst&flag",
+        .headers = &headers,
+        .body_length = DUMP_NO_BODY};
 }
 
 static void remove_tree(void)
@@ -202,17 +203,18 @@ START_TEST(test_whole)
     request.key = &key;
     attempt = dump_begin(dump, &request, 1000);
     ck_assert_ptr_nonnull(attempt);
-    expect_file(STEM ".req.txt", "POST /v1/chat/completions?key=x HTTP/1.1\r\n"
-                                 "Authorization: Bearer sk-a...wxyz\r\n"
-                                 "Content-Length: 13\r\n"
-                                 "content-type: application/json; charset=utf-8\r\n"
-                                 "Cookie: sess...qrst\r\n"
-                                 "Host: api.test:8443\r\n"
-                                 "X-Auth-Token: s...t\r\n"
-                                 "X-Custom: 2\r\n"
-                                 "X-Custom: 1\r\n"
-                                 "\r\n"
-                                 "{\n  \"z\": 1,\n  \"a\": 2\n}\n");
+    expect_file(STEM ".req.txt",
+                "POST /v1/chat/completions?key=AIza...mnop&x=1&Token=abcd...qrst&flag HTTP/1.1\r\n"
+                "Authorization: Bearer sk-a...wxyz\r\n"
+                "Content-Length: 13\r\n"
+                "content-type: application/json; charset=utf-8\r\n"
+                "Cookie: sess...qrst\r\n"
+                "Host: api.test:8443\r\n"
+                "X-Auth-Token: s...t\r\n"
+                "X-Custom: 2\r\n"
+                "X-Custom: 1\r\n"
+                "\r\n"
+                "{\n  \"z\": 1,\n  \"a\": 2\n}\n");
     respond(
         attempt,
         "HTTP/1.1 200 OK\r\nSet-Cookie: id=abcdefghijklmnopqrst\r\nContent-Type: application/json\r\n\r\n",
@@ -248,7 +250,8 @@ START_TEST(test_streamed)
     expect_file(STEM ".resp.txt", "HTTP/1.1 200\r\nContent-Type: text/event-stream\r\n\r\n"
                                   "data: {\"n\":0}\n\ndata: {\"n\":1}\n\n");
     dump_end(&attempt, "cut");
-    expect_file(STEM ".req.txt", "POST /v1/chat/completions?key=x HTTP/1.1\r\nHost: api.test:8443\r\n"
+    expect_file(STEM ".req.txt", "POST /v1/chat/completions?key=AIza...mnop&x=1&Token=abcd...qrst&flag "
+                                 "HTTP/1.1\r\nHost: api.test:8443\r\n"
                                  "Transfer-Encoding: chunked\r\n\r\n{\"a\":1}");
     finish();
     ck_assert(!exists(STEM ".req_error.txt"));
@@ -393,7 +396,8 @@ START_TEST(test_trouble)
     struct dump_attempt *attempt = dump_begin(dump, &request, 1000);
 
     ck_assert_ptr_nonnull(attempt);
-    expect_file(STEM ".req.txt", "POST /v1/chat/completions?key=x HTTP/1.1\r\nHost: api.test:8443\r\n\r\n");
+    expect_file(STEM ".req.txt", "POST /v1/chat/completions?key=AIza...mnop&x=1&Token=abcd...qrst&flag "
+                                 "HTTP/1.1\r\nHost: api.test:8443\r\n\r\n");
     remove_tree();
     respond(attempt, "HTTP/1.1 200 OK\r\n\r\n", "body");
     dump_end(&attempt, NULL);
@@ -440,7 +444,8 @@ START_TEST(test_cut_response)
     dump_response_body(attempt, big, SMALL_QUEUE);
     dump_response_body(attempt, "end", 3);
     dump_end(&attempt, NULL);
-    expect_file(SECOND ".req.txt", "POST /v1/chat/completions?key=x HTTP/1.1\r\nHost: api.test:8443\r\n\r\n");
+    expect_file(SECOND ".req.txt", "POST /v1/chat/completions?key=AIza...mnop&x=1&Token=abcd...qrst&flag "
+                                   "HTTP/1.1\r\nHost: api.test:8443\r\n\r\n");
     expect_file(SECOND ".resp.txt", "HTTP/1.1 200\r\n\r\nbegin\n" NOTE);
     ck_assert_uint_eq(skipped, 1);
 }
@@ -457,7 +462,8 @@ START_TEST(test_cut_request)
     dump_request_body(attempt, big, SMALL_QUEUE);
     respond(attempt, "HTTP/1.1 200 OK\r\n\r\n", "ok");
     dump_end(&attempt, NULL);
-    expect_file(SECOND ".req.txt", "POST /v1/chat/completions?key=x HTTP/1.1\r\nHost: api.test:8443\r\n"
+    expect_file(SECOND ".req.txt", "POST /v1/chat/completions?key=AIza...mnop&x=1&Token=abcd...qrst&flag "
+                                   "HTTP/1.1\r\nHost: api.test:8443\r\n"
                                    "Transfer-Encoding: chunked\r\n\r\nbegin\n" NOTE);
     expect_file(SECOND ".resp.txt", NOTE);
     request.attempt = 3;
