@@ -52,8 +52,8 @@ bool store_mark(struct store *store, size_t provider, size_t index, bool permane
 int64_t store_flush(struct store *store, const struct store_clock *now);
 
 /* Before the last process ends: writes what is dirty, of whatever process, and waits up to wait_ms for a
- * lock. */
-void store_finish(struct store *store, int wait_ms, const struct store_clock *now);
+ * lock. Returns whether nothing is left. */
+bool store_finish(struct store *store, int wait_ms, const struct store_clock *now);
 
 /* For the housekeeper, once a tick and before store_flush(): takes over dirty marks whose process may have
  * died and, with settle, looks whether a trouble that another process reported is over. */

@@ -160,10 +160,22 @@ void store_tend(struct store *store, bool settle, const struct store_clock *now)
         store_trouble_over(&store->trouble, now);
 }
 
-void store_finish(struct store *store, int wait_ms, const struct store_clock *now)
+static bool any_is_dirty(const struct store *store)
+{
+    struct shared_mark mark;
+    uint64_t seen;
+
+    for (size_t i = 0; i < store->count; i++)
+        if (shared_key_dirty(store->keys[i].slot, &mark, &seen))
+            return true;
+    return false;
+}
+
+bool store_finish(struct store *store, int wait_ms, const struct store_clock *now)
 {
     store->retry_at = now->mono_ms;
     if (store_ensure_open(store, now))
         store_vfs_wait(store->db, wait_ms);
     (void)store_flush(store, now);
+    return !any_is_dirty(store);
 }

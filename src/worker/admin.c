@@ -220,7 +220,10 @@ static void free_parts(struct admin *admin)
     if (admin->store != NULL) {
         struct store_clock now;
         clock_now(&now);
-        store_finish(admin->store, LAST_WAIT_MS, &now);
+        if (!store_finish(admin->store, LAST_WAIT_MS, &now) &&
+            atomic_load(&admin->heritage->shared->stopping) != 0)
+            log_error("the newest key marks could not be written to %s and are forgotten",
+                      admin->heritage->conf->state_db);
     }
     dump_trimmer_stop(&admin->trimmer);
     housekeeper_free(&admin->housekeeper);
