@@ -322,7 +322,7 @@ static void write_log(struct relay *relay, bool complete)
     env->clock(env->clock_arg, &now);
     bool gone = !complete && !relay->cut;
     struct usage usage;
-    bool has_usage = usage_result(&relay->usage, &usage);
+    bool has_usage = relay_usage_result(relay, &usage);
     size_t path_len = strcspn(relay->request.target, "?");
     const struct access_record record = {
         .time_real_ms = relay->began.real_ms,

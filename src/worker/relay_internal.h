@@ -115,6 +115,7 @@ void relay_usage_begin(struct relay *relay, const struct response_head *head);
 
 /* Looks at bytes as they came from the provider. */
 void relay_usage_feed(struct relay *relay, const char *data, size_t len);
+bool relay_usage_result(const struct relay *relay, struct usage *usage);
 
 void relay_usage_fini(struct relay *relay);
 

@@ -5,6 +5,9 @@
  */
 #include "worker/relay_internal.h"
 
+#include "core/credential.h"
+
+#include <string.h>
 #include <strings.h>
 
 #define ROOM  (16 * 1024) /* decoded bytes at a time */
@@ -55,6 +58,21 @@ void relay_usage_feed(struct relay *relay, const char *data, size_t len)
         feed_decoded(relay, data, len);
     else
         usage_feed(&relay->usage, data, len);
+}
+
+/* A key that the provider gives back as its model's name goes no further; nor does the begin of one that was
+ * cut. */
+bool relay_usage_result(const struct relay *relay, struct usage *usage)
+{
+    if (!usage_result(&relay->usage, usage))
+        return false;
+    if (relay->key >= 0) {
+        size_t len = strlen(usage->model);
+        size_t held = credential_hide(relay->provider->keys[relay->key].secret, usage->model, len);
+        if (held >= CREDENTIAL_ECHO_LEN_MIN)
+            memset(usage->model + len - held, '*', held);
+    }
+    return true;
 }
 
 void relay_usage_fini(struct relay *relay)
