@@ -347,7 +347,7 @@ static void world_make(struct world *w, const char *name, size_t count)
     for (size_t i = 0; i < count; i++) {
         struct store_row *row = &w->items[i];
 
-        snprintf(w->hints[i], sizeof(w->hints[i]), "sk-k%zu...x", i);
+        snprintf(w->hints[i], sizeof(w->hints[i]), "sk-k%u...x", (unsigned)i % 10000);
         row->provider = w->providers[i % 2].name;
         row->key_id = (char *)(uintptr_t) "0123456789abcdef";
         row->hint = w->hints[i];
