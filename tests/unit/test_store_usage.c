@@ -274,7 +274,7 @@ END_TEST
 
 START_TEST(test_outer_bound)
 {
-    char name[16];
+    char name[24];
 
     fill_hour(STORE_USAGE_ROWS_MAX);
     for (int i = 0; i < 50; i++) {
