@@ -53,7 +53,7 @@ struct dump_queue *dump_queue_new(size_t size)
         return NULL;
     *queue = (struct dump_queue){.size = size, .event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
     if (queue->event_fd >= 0)
-        queue->ring = aligned_alloc(DUMP_QUEUE_UNIT, size);
+        queue->ring = calloc(1, size); /* pages that nobody has used yet cost nothing */
     if (queue->ring == NULL)
         dump_queue_free(&queue);
     return queue;

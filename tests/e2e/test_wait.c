@@ -50,6 +50,13 @@ static void *load_run(void *arg)
     return NULL;
 }
 
+static bool has_answers(void *arg)
+{
+    struct load *load = arg;
+
+    return atomic_load(&load->answers) > 0;
+}
+
 /* A daemon with a provider for the test and one that answers after a moment, and clients that keep that one
  * busy. */
 static void open_under_load(struct bench *b, struct load *load)
@@ -65,6 +72,7 @@ static void open_under_load(struct bench *b, struct load *load)
     load->port = b->daemon.port;
     for (int i = 0; i < LOADERS; i++)
         ck_assert_int_eq(pthread_create(&load->threads[i], NULL, load_run, load), 0);
+    ck_assert(util_wait(has_answers, load, 20000));
 }
 
 static void close_load(struct bench *b, struct load *load)
@@ -72,7 +80,6 @@ static void close_load(struct bench *b, struct load *load)
     atomic_store(&load->stop, true);
     for (int i = 0; i < LOADERS; i++)
         ck_assert_int_eq(pthread_join(load->threads[i], NULL), 0);
-    ck_assert_uint_gt(atomic_load(&load->answers), 0);
     ck_assert_uint_eq(atomic_load(&load->wrong), 0);
     bench_close(b);
     fake_stop(&load->fake);

@@ -554,6 +554,8 @@ int main(void)
     Suite *s = suite_create("ctl_top");
     TCase *tc = tcase_create("ctl_top");
 
+    tcase_set_timeout(tc, 60);
+
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, test_cut);
     tcase_add_test(tc, test_duration);
