@@ -114,23 +114,26 @@ bool store_mark(struct store *store, size_t provider, size_t index, bool permane
     return true;
 }
 
+static bool any_is_dirty(const struct store *store)
+{
+    struct shared_mark mark;
+    uint64_t seen;
+
+    for (size_t i = 0; i < store->count; i++)
+        if (shared_key_dirty(store->keys[i].slot, &mark, &seen))
+            return true;
+    return false;
+}
+
 int64_t store_flush(struct store *store, const struct store_clock *now)
 {
-    bool pending = false;
-
     if (now->mono_ms < store->retry_at)
         return store->retry_at;
     if (store->stale || store->db == NULL)
         store_reload(store, atomic_load(&store->shared->key_generation), now);
     if (store->db == NULL || (store->stale && now->mono_ms < store->retry_at))
         return store->retry_at;
-    for (size_t i = 0; i < store->count && !pending; i++) {
-        struct shared_mark mark;
-        uint64_t seen;
-
-        pending = shared_key_dirty(store->keys[i].slot, &mark, &seen);
-    }
-    if (pending || store->trouble.failing[STORE_WRITING]) {
+    if (any_is_dirty(store) || store->trouble.failing[STORE_WRITING]) {
         try_writing(store, now);
     } else {
         store_trouble_end(&store->trouble, STORE_WRITING);
@@ -142,12 +145,7 @@ int64_t store_flush(struct store *store, const struct store_clock *now)
 
 void store_tend(struct store *store, bool settle, const struct store_clock *now)
 {
-    for (size_t i = 0; i < store->count; i++) {
-        struct shared_mark mark;
-        uint64_t seen;
-
-        if (!shared_key_dirty(store->keys[i].slot, &mark, &seen))
-            continue;
+    if (any_is_dirty(store)) {
         /* At once, unless this process is waiting for the database anyway. */
         if (store->retry_ms == RETRY_MIN_MS && store->retry_at > now->mono_ms)
             store->retry_at = now->mono_ms;
@@ -158,17 +156,6 @@ void store_tend(struct store *store, bool settle, const struct store_clock *now)
         return;
     if (run(store->statements[BEGIN]) == SQLITE_OK && run(store->statements[COMMIT]) == SQLITE_OK)
         store_trouble_over(&store->trouble, now);
-}
-
-static bool any_is_dirty(const struct store *store)
-{
-    struct shared_mark mark;
-    uint64_t seen;
-
-    for (size_t i = 0; i < store->count; i++)
-        if (shared_key_dirty(store->keys[i].slot, &mark, &seen))
-            return true;
-    return false;
 }
 
 bool store_finish(struct store *store, int wait_ms, const struct store_clock *now)
