@@ -155,6 +155,9 @@ ssize_t link_receive(struct link *link, char *out, size_t max);
 #define LINK_AGAIN  (-1)
 #define LINK_BROKEN (-2)
 
+/* Notes why in link->error. LINK_BROKEN. */
+ssize_t link_broken(struct link *link, const char *why);
+
 /* What attempt_receive() and attempt_pump() are called for: EPOLLIN, EPOLLOUT, both or 0. Each change is told
  * of once: what there is to read has to be read until link_is_drained() or LINK_AGAIN. */
 void link_watch(struct link *link, uint32_t events);

@@ -70,7 +70,7 @@ static void close_link(struct link *link)
 
 /* ---- bytes */
 
-static ssize_t broken(struct link *link, const char *why)
+ssize_t link_broken(struct link *link, const char *why)
 {
     (void)snprintf(link->error, sizeof link->error, "%s", why);
     return LINK_BROKEN;
@@ -89,7 +89,7 @@ ssize_t link_send(struct link *link, const char *data, size_t len, const char *t
         if (errno == EAGAIN)
             return LINK_AGAIN;
         if (errno != EINTR)
-            return broken(link, strerror(errno));
+            return link_broken(link, strerror(errno));
     }
 }
 
@@ -105,7 +105,7 @@ ssize_t link_receive(struct link *link, char *out, size_t max)
         if (errno == EAGAIN)
             return LINK_AGAIN;
         if (errno != EINTR)
-            return broken(link, strerror(errno));
+            return link_broken(link, strerror(errno));
     }
 }
 

@@ -24,15 +24,9 @@
 
 #define RECORD_BYTES (16 * 1024)
 
-static ssize_t broken(struct link *link, const char *why)
-{
-    (void)snprintf(link->error, sizeof link->error, "%s", why);
-    return LINK_BROKEN;
-}
-
 static ssize_t broken_off(struct link *link)
 {
-    return broken(link, "its connection ended in the middle of the TLS session");
+    return link_broken(link, "its connection ended in the middle of the TLS session");
 }
 
 /* NULL with another TLS library than OpenSSL behind the library. */
@@ -75,7 +69,7 @@ static ssize_t judge(struct link *link, int result)
     case SSL_ERROR_ZERO_RETURN:
         return 0;
     case SSL_ERROR_SYSCALL:
-        return error == 0 ? broken_off(link) : broken(link, strerror(error));
+        return error == 0 ? broken_off(link) : link_broken(link, strerror(error));
     default:
         if (ERR_GET_REASON(reason) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
             return broken_off(link);
@@ -107,7 +101,7 @@ static ssize_t receive_direct(struct link *link, char *out, size_t max)
 
 static ssize_t told(struct link *link, CURLcode code)
 {
-    return link->error[0] != '\0' ? LINK_BROKEN : broken(link, curl_easy_strerror(code));
+    return link->error[0] != '\0' ? LINK_BROKEN : link_broken(link, curl_easy_strerror(code));
 }
 
 ssize_t link_send_tls(struct link *link, const char *data, size_t len)
