@@ -4,6 +4,7 @@
  */
 #include "e2e/cert.h"
 #include "e2e/suite.h"
+#include "e2e/upgrading.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -150,6 +151,22 @@ START_TEST(equal_the_truth)
     expect(&b, "claviger_key_pool_state{provider=\"openai\",state=\"permanent\"} 3");
     expect(&b, "claviger_database_condition{condition=\"ok\"} 1");
     expect(&b, "claviger_metric_series_dropped_total 0");
+    bench_close(&b);
+}
+END_TEST
+
+/* A new binary goes on counting where the old one was. */
+START_TEST(through_an_upgrade)
+{
+    struct bench b;
+
+    upgrading_open(&b, 4);
+    fake_on_any(b.fake, &(struct fake_answer){.body = "0123456789"});
+    post(&b, NULL, 200, 3);
+    upgrading_do(&b);
+    post(&b, NULL, 200, 4);
+    expect(&b, "claviger_passthrough_total{provider=\"anthropic\",method=\"POST\",status=\"200\"} 7");
+    expect(&b, "claviger_failover_attempts_sum{provider=\"anthropic\"} 7");
     bench_close(&b);
 }
 END_TEST
@@ -387,6 +404,7 @@ int main(void)
     TCase *tc = suite_case(s, "metrics", 90);
 
     tcase_add_test(tc, equal_the_truth);
+    tcase_add_test(tc, through_an_upgrade);
     tcase_add_test(tc, in_flight);
     tcase_add_test(tc, upstream_errors);
     tcase_add_test(tc, tokens);
