@@ -318,7 +318,7 @@ static bool put_begin(struct dump_attempt *attempt, const struct dump_request *r
 
 struct dump_attempt *dump_begin(struct dump *dump, const struct dump_request *request, int64_t now_real_ms)
 {
-    if (dump_queue_used(dump->queue) + need_of(dump, request) + spare_of(dump) >= dump->options.queue_size) {
+    if (!dump_queue_takes(dump->queue, need_of(dump, request) + spare_of(dump))) {
         count_lost(dump);
         return NULL;
     }

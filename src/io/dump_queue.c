@@ -31,6 +31,7 @@ struct dump_queue {
     alignas(CACHE_LINE) _Atomic size_t head; /* of who puts */
     char *ring;
     size_t size;
+    bool full; /* something found no room: until half of it is free */
     int event_fd;
     _Atomic int sleeping;
     alignas(CACHE_LINE) _Atomic size_t tail; /* of who takes */
@@ -90,17 +91,32 @@ static void skip(struct dump_queue *queue, size_t head, size_t room)
     set_head(queue, head + room);
 }
 
+bool dump_queue_takes(struct dump_queue *queue, size_t need)
+{
+    size_t used = dump_queue_used(queue);
+    if (queue->full && used > queue->size / 2)
+        return false;
+    queue->full = used + need >= queue->size;
+    return !queue->full;
+}
+
+static void *find_no_room(struct dump_queue *queue)
+{
+    queue->full = true;
+    return NULL;
+}
+
 void *dump_queue_reserve(struct dump_queue *queue, size_t len, size_t spare)
 {
     if (len > queue->size || spare > queue->size)
-        return NULL;
+        return find_no_room(queue);
     size_t need = rounded(len);
     size_t head = atomic_load_explicit(&queue->head, memory_order_relaxed);
     size_t free_room = queue->size - dump_queue_used(queue);
     size_t to_end = queue->size - head % queue->size;
     size_t skipped = to_end < need ? to_end : 0; /* a record is in one piece */
     if (skipped + need + spare > free_room)
-        return NULL;
+        return find_no_room(queue);
     if (skipped > 0)
         skip(queue, head, skipped);
     head += skipped;

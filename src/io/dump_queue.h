@@ -25,6 +25,11 @@ size_t dump_queue_used(struct dump_queue *queue);
 
 /* ---- the thread that puts */
 
+/* Whether to begin something that needs so many bytes. Once it did not get them, or a record found no room,
+ * it is better not to begin anything before half of the queue is free: what is begun then is whole, and what
+ * is not costs next to nothing. */
+bool dump_queue_takes(struct dump_queue *queue, size_t need);
+
 /* Room for a record of len bytes, such that `spare` more bytes stay free behind it. NULL when there is not so
  * much. What was reserved and not put is forgotten. */
 void *dump_queue_reserve(struct dump_queue *queue, size_t len, size_t spare);

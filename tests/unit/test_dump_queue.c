@@ -110,6 +110,30 @@ START_TEST(test_full)
 }
 END_TEST
 
+/* Once something found no room, nothing is to begin before half of the queue is free. */
+START_TEST(test_takes)
+{
+    size_t count = 0;
+
+    ck_assert(dump_queue_takes(queue, SIZE - 1));
+    ck_assert(!dump_queue_takes(queue, SIZE));
+    ck_assert(dump_queue_takes(queue, 0)); /* it is empty */
+    for (; dump_queue_takes(queue, 0); count++)
+        ck_assert(put("x", 1, 0));
+    ck_assert_uint_eq(count, SIZE / DUMP_QUEUE_UNIT);
+    for (; count > SIZE / DUMP_QUEUE_UNIT / 2; count--) {
+        ck_assert(!dump_queue_takes(queue, 0));
+        expect("x", 1);
+    }
+    ck_assert(dump_queue_takes(queue, 0));
+    for (; count < SIZE / DUMP_QUEUE_UNIT - 1; count++)
+        ck_assert(put("x", 1, 0));
+    ck_assert(dump_queue_takes(queue, 1)); /* full so far it never was */
+    ck_assert_ptr_null(dump_queue_reserve(queue, 100, 0));
+    ck_assert(!dump_queue_takes(queue, 1));
+}
+END_TEST
+
 /* A record is in one piece, also where the ring ends, and the spared room is there as well. */
 START_TEST(test_ring)
 {
@@ -215,6 +239,7 @@ int main(void)
     tcase_add_test(tc, test_order);
     tcase_add_test(tc, test_shorter);
     tcase_add_test(tc, test_full);
+    tcase_add_test(tc, test_takes);
     tcase_add_test(tc, test_ring);
     tcase_add_test(tc, test_wiped);
     tcase_add_test(tc, test_threads);
