@@ -4,6 +4,8 @@
  */
 #include "base/buf.h"
 
+#include "base/recycle.h"
+
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +15,7 @@
 
 void buf_fini(struct buf *b)
 {
-    free(b->data);
+    recycle_free(b->data);
     *b = (struct buf){0};
 }
 
@@ -39,7 +41,7 @@ bool buf_reserve(struct buf *b, size_t extra)
     size_t cap = b->cap == 0 ? FIRST_CAP : b->cap;
     while (cap < need)
         cap = cap > SIZE_MAX / 2 ? need : cap * 2;
-    char *data = realloc(b->data, cap);
+    char *data = recycle_realloc(b->data, cap);
     if (data == NULL) {
         b->failed = true;
         return false;
@@ -278,11 +280,11 @@ void buf_consume(struct buf *b, size_t len)
 
 char *buf_take(struct buf *b)
 {
-    if (!buf_reserve(b, 0)) {
-        buf_fini(b);
-        return NULL;
-    }
-    char *data = b->data;
-    *b = (struct buf){0};
-    return data;
+    char *text = b->failed ? NULL : malloc(b->len + 1);
+    if (text != NULL && b->len > 0)
+        memcpy(text, b->data, b->len);
+    if (text != NULL)
+        text[b->len] = '\0';
+    buf_fini(b);
+    return text;
 }
