@@ -88,6 +88,7 @@ static void schedule(struct store *store, const struct store_clock *now)
 
 static void close_database(struct store *store)
 {
+    store_index_close(&store->index);
     for (size_t i = 0; i < STATEMENTS; i++) {
         sqlite3_finalize(store->statements[i]);
         store->statements[i] = NULL;
@@ -285,11 +286,13 @@ void store_reload(struct store *store, uint64_t generation, const struct store_c
 
     look_at_slots(store, now);
     if (store_ensure_open(store, now)) {
+        store_index_note(&store->index);
         code = read_version(store, &version);
         if (code == SQLITE_OK)
             code = read_rows(store, now);
         store->stale = code != SQLITE_OK;
         if (code == SQLITE_OK) {
+            store_index_open(&store->index, store->db);
             store->version = version;
             store->read_ms = now->mono_ms;
             store_trouble_end(&store->trouble, STORE_READING);
@@ -303,13 +306,20 @@ void store_reload(struct store *store, uint64_t generation, const struct store_c
     merge(store);
 }
 
+static bool is_version_same(struct store *store)
+{
+    int64_t version = 0;
+
+    store_index_note(&store->index);
+    return read_version(store, &version) == SQLITE_OK && version == store->version;
+}
+
 void store_refresh(struct store *store, const struct store_clock *now)
 {
     uint64_t generation = atomic_load_explicit(&store->shared->key_generation, memory_order_acquire);
-    int64_t version = 0;
 
     if (generation == store->generation && !store->stale && store->db != NULL &&
-        read_version(store, &version) == SQLITE_OK && version == store->version) {
+        (store_index_is_same(&store->index) || is_version_same(store))) {
         store->read_ms = now->mono_ms;
         return;
     }

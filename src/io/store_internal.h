@@ -5,6 +5,7 @@
 #define CLAVIGER_IO_STORE_INTERNAL_H
 
 #include "io/store.h"
+#include "io/store_index.h"
 #include "io/store_trouble.h"
 
 #include <sqlite3.h>
@@ -46,10 +47,11 @@ struct store {
     size_t count;
     sqlite3 *db; /* NULL while it cannot be opened */
     sqlite3_stmt *statements[STATEMENTS];
-    uint64_t epoch;      /* database_epoch when db was opened */
-    uint64_t generation; /* key_generation that the states include */
-    int64_t version;     /* data_version that the states include */
-    bool stale;          /* the rows have to be read whatever generation and version say */
+    uint64_t epoch;           /* database_epoch when db was opened */
+    uint64_t generation;      /* key_generation that the states include */
+    int64_t version;          /* data_version that the states include */
+    struct store_index index; /* as it was before version was read */
+    bool stale;               /* the rows have to be read whatever generation and version say */
     int64_t read_ms;
     int64_t retry_at; /* monotonic; NEVER = nothing pending */
     int64_t retry_ms; /* the next pause */
