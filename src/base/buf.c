@@ -234,10 +234,16 @@ void buf_json(struct buf *b, const char *s, size_t len)
     buf_putc(b, '"');
 }
 
-/* Which bytes a log line takes as they are, whatever else is asked for. */
-static bool is_plain(unsigned char c)
+/* Whether a log line takes that byte as it is: printable ASCII that nobody wants to be escaped. */
+static bool is_plain(unsigned char c, const char *also)
 {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z');
+    if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z'))
+        return true;
+    if (c < 0x20 || c >= 0x7f)
+        return false;
+    while (*also != '\0' && *also != (char)c)
+        also++;
+    return *also == '\0';
 }
 
 void buf_escape(struct buf *b, const char *s, size_t len, const char *also)
@@ -247,25 +253,25 @@ void buf_escape(struct buf *b, const char *s, size_t len, const char *also)
     size_t i = 0;
 
     while (i < len) {
-        if (is_plain(p[i])) {
+        if (is_plain(p[i], also)) {
             i++;
             continue;
         }
         size_t n = utf8_length(p + i, len - i);
         /* U+0080 to U+009F are control characters too: some terminals take C2 9B for an escape sequence. */
-        bool control = p[i] < 0x20 || p[i] == 0x7f || (p[i] == 0xc2 && n == 2 && p[i + 1] < 0xa0);
-        if (n > 0 && !control && (n > 1 || strchr(also, (char)p[i]) == NULL)) {
+        bool control = n == 2 && p[i] == 0xc2 && p[i + 1] < 0xa0;
+        if (n > 1 && !control) {
             i += n;
             continue;
         }
-        buf_append(b, s + start, i - start);
+        buf_append_inline(b, s + start, i - start);
         size_t end = i + (n > 0 ? n : 1);
         for (; i < end; i++)
             buf_printf(b, "\\x%02x", p[i]);
         start = i;
     }
     if (len > start)
-        buf_append(b, s + start, len - start);
+        buf_append_inline(b, s + start, len - start);
 }
 
 void buf_consume(struct buf *b, size_t len)
