@@ -46,16 +46,17 @@ beside() {
     done
 }
 
-# events ROUNDS STREAMS: how long an event to each of so many streams takes through a proxy, and straight from the
-# provider; how many pass in a second, each sent when the one before has arrived everywhere.
+# events NAME ROUNDS STREAMS SIDE...: how long an event to each of so many streams takes through each side, and straight
+# from the provider; how many pass in a second, each sent when the one before has arrived everywhere.
 events() {
-    local rounds=$1 streams=$2 round side before after start times cpu
+    local name=$1 rounds=$2 streams=$3 round side before after start times cpu
     local count=$((streams < 10 ? 3000 : 300))
-    echo "bench: events of $streams streams" >&2
-    echo "@ events-$streams direct" >>"$data"
+    shift 3
+    echo "bench: $name" >&2
+    echo "@ $name direct" >>"$data"
     port[direct]=$stream_port prefix[direct]='' root[direct]=$load_pid
     for round in $(seq "$rounds"); do
-        for side in $(in_turn "$round" claviger nginx direct); do
+        for side in $(in_turn "$round" "$@" direct); do
             open_streams "$side" "$streams"
             ask timed 100
             times=$said
@@ -64,7 +65,7 @@ events() {
             ask events $count
             after=$EPOCHREALTIME
             cpu=$(($(cpu_ns "$side") - before))
-            awk -v head="event events-$streams $round $side" -v n=$((count * streams)) -v times="$times" \
+            awk -v head="event $name $round $side" -v n=$((count * streams)) -v times="$times" \
                 -v us=$((${after/[.,]/} - ${start/[.,]/})) -v ns="$cpu" \
                 'BEGIN { printf "%s %.0f %s %.3f\n", head, n * 1000000 / us, times, ns / 1000 / n }' >>"$data"
             ask close
@@ -230,6 +231,7 @@ everything() {
     scrape $scraped_port
     scenario everything-get-1k "$1" 1 64 0 /openai/v1/models all off
     scenario everything-post-10k "$1" 1 64 10240 /openai/v1/chat/completions all off
+    events events-everything "$1" 100 all off
     stop all
     [ "$2" != 0 ] || { stop off; return 0; }
     claviger metrics "$proxy_cpu" 1 "usage = false $scraped"

@@ -25,10 +25,10 @@ function ratio_row(text, name, side, least, aim) {
         row(text, "", 1, least, aim)
 }
 
-function delay_ratio(what) {
-    if (!(("events-100", "nginx") in side_of))
+function delay_ratio(name, side, reference, what) {
+    if (!((name, reference) in side_of))
         return ""
-    return added("events-100", "claviger", what) / added("events-100", "nginx", what)
+    return added(name, side, what) / added(name, reference, what)
 }
 
 END {
@@ -37,13 +37,19 @@ END {
     ratio_row("POST 10 KB, rate to nginx", "post-10k", "claviger", 0.80, 1.00)
     ratio_row("https upstream, rate to nginx", "https", "claviger", 0.95, 1.10)
     ratio_row("GET beside 2,000 idle streams, rate to that without them", "beside-claviger", "2000", 0.85, 0.95)
-    row("what is added to p50 of an event to 100 streams, to nginx, at most", delay_ratio(P50), -1, 1.1, 0.9)
-    row("what is added to p99 of it, to nginx, at most", delay_ratio(P99), -1, 1.1, 0.9)
+    row("what is added to p50 of an event to 100 streams, to nginx, at most",
+        delay_ratio("events-100", "claviger", "nginx", P50), -1, 1.1, 0.9)
+    row("what is added to p99 of it, to nginx, at most",
+        delay_ratio("events-100", "claviger", "nginx", P99), -1, 1.1, 0.9)
     row("memory of an idle stream (header_size 8K), KB, at most",
         ("claviger-8K", 2000) in memory ? memory["claviger-8K", 2000] / 1024 : "", -1, 24, 14)
     ratio_row("walking over 7 marked keys, rate to that with a pool of one", "pool-8", "pool-8", 0.97, 0.99)
     ratio_row("small POST, rate to Portkey", "portkey", "claviger-chat", 25, 35)
     ratio_row("GET 1 KB, all that can be seen on, rate to all off", "everything-get-1k", "all", 0.90, 0.90)
     ratio_row("POST 10 KB, all that can be seen on, rate to all off", "everything-post-10k", "all", 0.90, 0.90)
+    row("what is added to p50 of an event, all on, to all off, at most",
+        delay_ratio("events-everything", "all", "off", P50), -1, 1.1, 1)
+    row("what is added to p99 of it, all on, to all off, at most",
+        delay_ratio("events-everything", "all", "off", P99), -1, 1.1, 1)
     row("marks lost by 4 workers at once, at most", fact["marks-lost-4"], -1, 0, 0)
 }
