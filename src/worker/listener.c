@@ -88,7 +88,8 @@ bool connection_keep_open(struct connection *connection)
     return connection->linger_fd >= 0;
 }
 
-/* Bytes may be those of a request that was answered between two events: it was known of before. */
+/* Bytes may be those of a request that was answered between two events: it was known of before. An event of a
+ * later round tells of no such bytes: the kernel looks at the socket when it hands the event out. */
 static bool head_begins(const struct connection *connection)
 {
     char byte;

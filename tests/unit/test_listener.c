@@ -151,12 +151,48 @@ START_TEST(an_event_behind_its_answer)
 }
 END_TEST
 
+/* The client asks once this round's events are there, and is answered: the event is the next round's. */
+static void ask_late(struct loop_watch *watch, uint32_t events)
+{
+    (void)watch, (void)events;
+    ask(REQUEST);
+    pass_on(NULL);
+}
+
+/* What it tells of then is no byte that was read. */
+START_TEST(an_event_a_round_behind_its_answer)
+{
+    struct loop_watch watch = {.fn = ask_late};
+    int fds[2];
+    ask(REQUEST);
+    run(8);
+    expect_answer();
+
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    ck_assert_int_eq(loop_watch_add(loop, &watch, fds[0], EPOLLIN | EPOLLET), 0);
+    ck_assert_int_eq(send(fds[1], "x", 1, 0), 1);
+    run(1);
+    expect_answer();
+    run(4);
+    ck_assert_uint_eq(listener_connections(listener), 1);
+    ck_assert_ptr_null(listener->head_first);
+
+    ask("GET /");
+    run(1);
+    ck_assert_ptr_nonnull(listener->head_first);
+    loop_watch_remove(loop, &watch);
+    close(fds[0]);
+    close(fds[1]);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("listener");
     TCase *tcase = tcase_create("listener");
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, an_event_behind_its_answer);
+    tcase_add_test(tcase, an_event_a_round_behind_its_answer);
     suite_add_tcase(suite, tcase);
     return suite_run(suite);
 }
