@@ -136,7 +136,7 @@ static void on_event(struct loop_watch *watch, uint32_t events)
     }
     if ((events & EPOLLOUT) && !attempt_pump(attempt))
         return;
-    if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) || attempt->more)
         attempt_receive(attempt);
 }
 

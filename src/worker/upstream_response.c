@@ -256,8 +256,11 @@ void attempt_receive(struct attempt *attempt)
     attempt->more = false;
     for (int i = 0; i < READS && !attempt->paused; i++) {
         ssize_t got = link_receive(attempt->link, upstream->scratch, sizeof upstream->scratch);
-        if (got == LINK_AGAIN)
+        if (got == LINK_AGAIN) {
+            /* Inside TLS reading may have waited for something to be sent: it is tried again behind that. */
+            attempt->more = !attempt->sent && link_has_read_more(attempt->link);
             return;
+        }
         if (got <= 0) {
             on_end(attempt, got);
             return;

@@ -4,6 +4,10 @@
  */
 #include "unit/upstream_tls_world.h"
 
+#include <sys/epoll.h>
+
+#define UPLOAD (64 * 1024 * 1024) /* more than any socket takes */
+
 /* The library is not asked any more once an answer has come. */
 START_TEST(past_the_library)
 {
@@ -173,6 +177,32 @@ START_TEST(words_of_tls)
 }
 END_TEST
 
+/* OpenSSL reads nothing while the new keys that a provider wants wait for room to be told. What it has read
+ * by then goes on when there is room, though nothing more comes: told by the socket, or found by sending. */
+START_TEST(new_keys_that_find_no_room)
+{
+    static const struct deed deeds[] = {{.answer = HELLO}, {.answer = HELLO, .record = 4, .together = true}};
+    if (!link_may_go_direct())
+        return;
+    world.early = 2;
+    start(deeds, TLS1_3_VERSION);
+    ask(0);
+    expect(UPSTREAM_COMPLETE, 200, "hello");
+    begin(UPLOAD, UPSTREAM_BODY_STREAM);
+    full_fd = world.attempt->link->fd;
+    run(is_stuck);
+    ck_assert(!world.done);
+    full_fd = -1;
+    if (_i == 0) {
+        world.attempt->link->watch.fn(&world.attempt->link->watch, EPOLLOUT);
+        ck_assert(world.done);
+    }
+    run(is_done);
+    expect(UPSTREAM_COMPLETE, 200, "hello");
+    ck_assert_uint_eq(world.connections, 1);
+}
+END_TEST
+
 /* A provider that closes an idle connection is not asked over it. */
 START_TEST(an_idle_end)
 {
@@ -203,6 +233,7 @@ int main(void)
     tcase_add_loop_test(tc, cut_answers, 0, 4 * ENDS);
     tcase_add_loop_test(tc, bytes_behind_an_answer, 0, 8);
     tcase_add_test(tc, words_of_tls);
+    tcase_add_loop_test(tc, new_keys_that_find_no_room, 0, 2);
     tcase_add_loop_test(tc, an_idle_end, 0, 2);
     suite_add_tcase(s, tc);
     return suite_run(s);

@@ -13,9 +13,11 @@
 
 #include <arpa/inet.h>
 #include <dlfcn.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -52,6 +54,8 @@ struct deed {
 static struct {
     /* the provider's */
     const struct deed *deeds; /* one a request, over all connections */
+    unsigned
+        early; /* of this request, from 1 on, it reads the head, wants new keys and answers; 0 = of none */
     SSL_CTX *context;
     int listen_fd;
     pthread_t thread;
@@ -77,7 +81,7 @@ static struct {
     int status;
     struct buf body;
     int refusals; /* so often body() says no */
-    bool done;
+    atomic_bool done;
     enum upstream_result result;
     char reason[256];
 } world;
@@ -95,10 +99,29 @@ CURLcode curl_easy_recv(CURL *easy, void *out, size_t max, size_t *got)
     return real(easy, out, max, got);
 }
 
+/* ---- writing that can be stopped */
+
+#define KEY_UPDATE_BYTES 64 /* a record with a KeyUpdate has less, one of a request more */
+
+static atomic_int full_fd = -1; /* no room there for a KeyUpdate */
+static atomic_uint refused;
+
+ssize_t write(int fd, const void *data, size_t len)
+{
+    static ssize_t (*real)(int, const void *, size_t);
+    if (real == NULL)
+        *(void **)(&real) = dlsym(RTLD_NEXT, "write");
+    if (fd != full_fd || len > KEY_UPDATE_BYTES)
+        return real(fd, data, len);
+    refused++;
+    errno = EAGAIN;
+    return -1;
+}
+
 /* ---- the provider */
 
-/* Reads a request to its end; its body is as long as its head says. false when the client has left. */
-static bool read_request(SSL *ssl)
+/* Reads a request to its end, which its head tells, or its head only. false when the client has left. */
+static bool read_request(SSL *ssl, bool head_only)
 {
     static char request[LARGE + 4096];
     size_t len = 0;
@@ -110,6 +133,8 @@ static bool read_request(SSL *ssl)
         request[len] = '\0';
         const char *end = strstr(request, "\r\n\r\n");
         const char *length = end == NULL ? NULL : strcasestr(request, "Content-Length: ");
+        if (end != NULL && head_only)
+            return true;
         if (end != NULL &&
             len >= (size_t)(end + 4 - request) + (length == NULL ? 0 : strtoul(length + 16, NULL, 10)))
             return true;
@@ -170,14 +195,19 @@ static void serve(SSL *ssl, int fd)
 {
     bool goes_on = SSL_set_fd(ssl, fd) == 1 && SSL_accept(ssl) == 1;
     while (goes_on) {
-        goes_on = read_request(ssl);
+        bool early = world.requests + 1 == world.early;
+        goes_on = read_request(ssl, early);
         if (!goes_on) {
             world.left++;
             return;
         }
         const struct deed *deed = &world.deeds[world.requests++];
+        if (early)
+            (void)follow(ssl, fd, KEY_UPDATE);
         write_answer(ssl, deed);
-        goes_on = follow(ssl, fd, deed->after);
+        while (early && !world.done)
+            (void)sched_yield();
+        goes_on = !early && follow(ssl, fd, deed->after);
     }
 }
 
@@ -214,6 +244,16 @@ static bool on_body(void *arg, const char *data, size_t len)
     return true;
 }
 
+/* Begins to send when a part of the answer was read and another part waits inside TLS. */
+static ssize_t on_upload(void *arg, char *out, size_t max)
+{
+    (void)arg;
+    if (refused == 0 && !link_has_read_more(world.attempt->link))
+        return UPSTREAM_UPLOAD_WAIT;
+    memset(out, 'x', max);
+    return (ssize_t)max;
+}
+
 static void on_done(void *arg, enum upstream_result result, const char *reason)
 {
     (void)arg;
@@ -223,7 +263,10 @@ static void on_done(void *arg, enum upstream_result result, const char *reason)
     (void)snprintf(world.reason, sizeof world.reason, "%s", reason != NULL ? reason : "");
 }
 
-static const struct upstream_events events = {.head = on_head, .body = on_body, .done = on_done};
+static const struct upstream_events events = {.head = on_head,
+                                              .body = on_body,
+                                              .upload = on_upload,
+                                              .done = on_done};
 
 static bool turn(void *arg)
 {
@@ -252,6 +295,11 @@ static bool is_done(void)
     return world.done;
 }
 
+static bool is_stuck(void)
+{
+    return refused > 0;
+}
+
 static bool has_left(void)
 {
     return world.left > 0;
@@ -270,15 +318,16 @@ static void run(bool (*over)(void))
 }
 
 /* A request; length 0 = without a body. */
-static void ask(size_t length)
+static void begin(size_t length, enum upstream_body body)
 {
     const struct upstream_request request = {
         .provider = &world.provider,
         .method = length > 0 ? "POST" : "GET",
         .target = "/x",
         .headers = &world.headers,
-        .body = length > 0 ? UPSTREAM_BODY_SPOOL : UPSTREAM_BODY_NONE,
+        .body = body,
         .spool = &world.spool,
+        .stream_length = (int64_t)length,
         .arena = &world.arena,
     };
     world.done = false;
@@ -286,6 +335,11 @@ static void ask(size_t length)
     buf_clear(&world.body);
     world.attempt = upstream_start(world.upstream, &request, &events, NULL);
     ck_assert_ptr_nonnull(world.attempt);
+}
+
+static void ask(size_t length)
+{
+    begin(length, length > 0 ? UPSTREAM_BODY_SPOOL : UPSTREAM_BODY_NONE);
     run(is_done);
 }
 
