@@ -153,13 +153,15 @@ static void put_json(const struct view *view, struct buf *out)
 
 int clavigerctl_usage(const struct call *call)
 {
-    int64_t from_ms = clock_real_ms() - parse_since(call->since ? call->since : SINCE);
+    int64_t now_ms = clock_real_ms();
+    int64_t from_ms = now_ms - parse_since(call->since ? call->since : SINCE);
     struct view view = {.by = (enum store_usage_by)(call->by ? find_group(call->by) : STORE_USAGE_BY_MODEL),
                         .from_s = (from_ms > 0 ? from_ms / USAGE_HOUR_MS : 0) * (USAGE_HOUR_MS / 1000)};
     const char *provider = call->arguments[0];
     struct buf out = {0};
     int status;
-    if (store_usage_list(call->conf->state_db, view.by, view.from_s, provider, &view.rows, &out) < 0) {
+    if (store_usage_list(call->conf->state_db, view.by, view.from_s, now_ms / 1000, provider, &view.rows,
+                         &out) < 0) {
         status = clavigerctl_fail(call, CTL_FAILED, &out);
     } else if (provider && view.rows.count == 0 && !clavigerctl_has_provider(call->conf, provider)) {
         buf_puts(&out, "no such provider is configured, and it was not used in that time");

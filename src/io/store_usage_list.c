@@ -50,7 +50,7 @@ static int add_row(struct store_usage_rows *rows, sqlite3_stmt *stmt)
     return row->provider != NULL && row->name != NULL ? SQLITE_OK : SQLITE_NOMEM;
 }
 
-static int read_rows(sqlite3 *db, enum store_usage_by by, int64_t from_s, const char *provider,
+static int read_rows(sqlite3 *db, enum store_usage_by by, int64_t from_s, int64_t to_s, const char *provider,
                      struct store_usage_rows *rows)
 {
     sqlite3_stmt *stmt = NULL;
@@ -60,15 +60,16 @@ static int read_rows(sqlite3 *db, enum store_usage_by by, int64_t from_s, const 
     buf_printf(&sql,
                "SELECT provider, %s, total(requests), total(input), total(output), total(cached),"
                " total(written), total(reasoning) FROM usage"
-               " WHERE hour >= ?1 AND (?2 IS NULL OR provider = ?2)"
+               " WHERE hour BETWEEN ?1 AND ?2 AND (?3 IS NULL OR provider = ?3)"
                " GROUP BY 1, 2 ORDER BY 1, total(input) + total(output) DESC, 2",
                columns[by]);
     if (!sql.failed)
         code = sqlite3_prepare_v2(db, sql.data, -1, &stmt, NULL);
     if (code == SQLITE_OK) {
         sqlite3_bind_int64(stmt, 1, from_s);
+        sqlite3_bind_int64(stmt, 2, to_s);
         if (provider != NULL)
-            sqlite3_bind_text(stmt, 2, provider, -1, SQLITE_STATIC);
+            sqlite3_bind_text(stmt, 3, provider, -1, SQLITE_STATIC);
     }
     while (code == SQLITE_OK && (code = sqlite3_step(stmt)) == SQLITE_ROW)
         code = add_row(rows, stmt);
@@ -77,14 +78,14 @@ static int read_rows(sqlite3 *db, enum store_usage_by by, int64_t from_s, const 
     return code == SQLITE_DONE ? SQLITE_OK : code;
 }
 
-int store_usage_list(const char *path, enum store_usage_by by, int64_t from_s, const char *provider,
-                     struct store_usage_rows *rows, struct buf *reason)
+int store_usage_list(const char *path, enum store_usage_by by, int64_t from_s, int64_t to_s,
+                     const char *provider, struct store_usage_rows *rows, struct buf *reason)
 {
     sqlite3 *db = store_edit_open(path, reason);
     *rows = (struct store_usage_rows){0};
     if (db == NULL)
         return -1;
-    int code = read_rows(db, by, from_s, provider, rows);
+    int code = read_rows(db, by, from_s, to_s, provider, rows);
     if (code == SQLITE_NOMEM)
         buf_puts(reason, "out of memory");
     else if (code != SQLITE_OK)

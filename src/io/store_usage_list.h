@@ -28,11 +28,11 @@ struct store_usage_rows {
 void store_usage_rows_fini(struct store_usage_rows *rows);
 
 /*
- * A row for each provider and model (or client, or key) that was used in the hours from from_s (Unix time in
- * seconds) on, of one provider or (NULL) all: by provider, then those with the most tokens first. 0, or -1
- * and *reason: the database cannot be used.
+ * A row for each provider and model (or client, or key) that was used in the hours that began between from_s
+ * and to_s (Unix time in seconds, both included), of one provider or (NULL) all: by provider, then those with
+ * the most tokens first. 0, or -1 and *reason: the database cannot be used.
  */
-int store_usage_list(const char *path, enum store_usage_by by, int64_t from_s, const char *provider,
-                     struct store_usage_rows *rows, struct buf *reason);
+int store_usage_list(const char *path, enum store_usage_by by, int64_t from_s, int64_t to_s,
+                     const char *provider, struct store_usage_rows *rows, struct buf *reason);
 
 #endif

@@ -113,6 +113,7 @@ START_TEST(listings)
     insert(&b, hours_ago(20), "'openai', '', 'sk-b...bbbb', 'gpt-x', 1, 999, 0, 0, 0, 0");
     insert(&b, hours_ago(23), "'openai', '', 'byok', '', 1, 1, 2, 3, 4, 5");
     insert(&b, hours_ago(26), "'openai', '', 'byok', '', 1000, 1000, 1000, 1000, 1000, 1000");
+    insert(&b, hours_ago(-2), "'openai', '', 'byok', '', 1000, 1000, 1000, 1000, 1000, 1000");
     for (int i = 0; i < 2; i++) {
         /* An hour that begins in the middle of it would move what is listed. */
         if (time(NULL) - hour < 3600 - 60)

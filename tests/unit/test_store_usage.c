@@ -369,7 +369,8 @@ static void expect_list(enum store_usage_by by, int64_t from_s, const char *prov
     struct buf reason = {0};
     struct buf text = {0};
 
-    ck_assert_msg(store_usage_list(fx_path, by, from_s, provider, &rows, &reason) == 0, "%s", reason.data);
+    ck_assert_msg(store_usage_list(fx_path, by, from_s, fx_now.real_ms / 1000, provider, &rows, &reason) == 0,
+                  "%s", reason.data);
     for (size_t i = 0; i < rows.count; i++)
         buf_printf(&text, "%s/%s %lld %lld; ", rows.items[i].provider, rows.items[i].name,
                    (long long)rows.items[i].counts[USAGE_REQUESTS],
@@ -404,6 +405,23 @@ START_TEST(test_list)
 }
 END_TEST
 
+/* An hour that has begun counts; one that a clock that was ahead has left does not before its time. */
+START_TEST(test_list_of_the_future)
+{
+    fx_pass(-USAGE_HOUR_MS);
+    insert_hour(2);
+    insert_hour(1);
+    insert_hour(0);
+    insert_hour(-20 * 365 * 24);
+    fx_sql("UPDATE usage SET requests = 1");
+    expect_list(STORE_USAGE_BY_MODEL, 0, NULL, "alpha/m 2 0; 2 0");
+    fx_pass(USAGE_HOUR_MS - 1000);
+    expect_list(STORE_USAGE_BY_MODEL, 0, NULL, "alpha/m 2 0; 2 0");
+    fx_pass(1000);
+    expect_list(STORE_USAGE_BY_MODEL, 0, NULL, "alpha/m 3 0; 3 0");
+}
+END_TEST
+
 /* What an operator has written into the table does not stop it. */
 START_TEST(test_list_of_nonsense)
 {
@@ -419,12 +437,12 @@ START_TEST(test_list_failures)
     struct buf reason = {0};
 
     fx_sql("DROP TABLE usage");
-    ck_assert_int_eq(store_usage_list(fx_path, STORE_USAGE_BY_KEY, 0, NULL, &rows, &reason), -1);
+    ck_assert_int_eq(store_usage_list(fx_path, STORE_USAGE_BY_KEY, 0, INT64_MAX, NULL, &rows, &reason), -1);
     ck_assert_ptr_nonnull(strstr(reason.data, "the daemon makes them again"));
     ck_assert_uint_eq(rows.count, 0);
     fx_sql("PRAGMA user_version = 1");
     buf_clear(&reason);
-    ck_assert_int_eq(store_usage_list(fx_path, STORE_USAGE_BY_KEY, 0, NULL, &rows, &reason), -1);
+    ck_assert_int_eq(store_usage_list(fx_path, STORE_USAGE_BY_KEY, 0, INT64_MAX, NULL, &rows, &reason), -1);
     ck_assert_ptr_nonnull(strstr(reason.data, "has schema 1"));
     buf_fini(&reason);
 }
@@ -450,6 +468,7 @@ int main(void)
     tcase_add_test(tcase, test_many_old_rows);
     tcase_add_test(tcase, test_two_daemons);
     tcase_add_test(tcase, test_list);
+    tcase_add_test(tcase, test_list_of_the_future);
     tcase_add_test(tcase, test_list_of_nonsense);
     tcase_add_test(tcase, test_list_failures);
     suite_add_tcase(suite, tcase);
