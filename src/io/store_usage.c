@@ -147,11 +147,25 @@ static int write_batch(struct store_usage *usage, sqlite3 *db, size_t *count)
     return code;
 }
 
+/* Whether a row is old by the wall clock: not just because somebody has set it far ahead. What was seen of
+ * it outlives this process, as a reload would end it. */
+static bool clock_is_believed(struct usage_cells *cells, const struct store_clock *now)
+{
+    int64_t lead_ms = now->real_ms - now->mono_ms;
+    int64_t step_ms = cells->lead_ms != 0 ? lead_ms - cells->lead_ms : 0;
+    if (step_ms > STORE_USAGE_STEP_MS)
+        cells->keep_until = now->mono_ms + STORE_USAGE_KEEP_MS;
+    else if (step_ms < -STORE_USAGE_STEP_MS)
+        cells->keep_until = 0;
+    cells->lead_ms = lead_ms;
+    return now->mono_ms >= cells->keep_until;
+}
+
 /* Old rows, a batch of them. */
 static int remove_old(struct store_usage *usage, sqlite3 *db, const struct store_clock *now)
 {
     sqlite3_stmt *stmt = NULL;
-    if (usage->days == 0 || now->mono_ms < usage->remove_at)
+    if (usage->days == 0 || !clock_is_believed(usage->cells, now) || now->mono_ms < usage->remove_at)
         return SQLITE_OK;
     int code = sqlite3_prepare_v2(
         db,

@@ -18,6 +18,9 @@ struct sqlite3;
 #define STORE_USAGE_BATCH    256  /* cells in one transaction */
 #define STORE_USAGE_REMOVED  500  /* rows removed in one transaction */
 
+#define STORE_USAGE_STEP_MS INT64_C(3600000)  /* a wall clock that was set ahead by more is doubted */
+#define STORE_USAGE_KEEP_MS INT64_C(86400000) /* so long no row is removed then, or until it is set back */
+
 struct store_usage {
     struct usage_cells *cells; /* borrowed */
     int64_t days;              /* rows are kept so long; 0 = for ever */

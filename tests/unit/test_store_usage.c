@@ -342,6 +342,48 @@ START_TEST(test_many_old_rows)
 }
 END_TEST
 
+/* After time passed, and the wall clock was set by so much beside it. */
+static void expect_rows(int64_t passed_ms, int64_t step_ms, int rows)
+{
+    fx_pass(passed_ms);
+    fx_now.real_ms += step_ms;
+    ck_assert_int_eq(tick(), SQLITE_OK);
+    ck_assert_int_eq(fx_number("SELECT count(*) FROM usage"), rows);
+}
+
+/* A clock that is set far ahead makes no row old before somebody had time to set it right. */
+START_TEST(test_clock_set_ahead)
+{
+    const int64_t year_ms = 365 * INT64_C(86400000);
+
+    store_usage_init(&usage, &fx_shared->usage, 2);
+    insert_hour(0);
+    expect_rows(0, 0, 1);
+    insert_hour(100);
+    expect_rows(60000, year_ms, 2);
+    expect_rows(STORE_USAGE_KEEP_MS - 60000, 0, 2);
+    /* A reload, with another step in it. */
+    store_usage_init(&usage, &fx_shared->usage, 2);
+    expect_rows(30000, year_ms, 2);
+    if (_i == 0) { /* it is set right: what is old goes at once */
+        expect_rows(60000, -2 * year_ms, 1);
+        return;
+    }
+    expect_rows(STORE_USAGE_KEEP_MS - 1000, 0, 2);
+    expect_rows(1000, 0, 0); /* or nobody cares */
+}
+END_TEST
+
+/* A little is no reason for doubt. */
+START_TEST(test_clock_set_a_little)
+{
+    store_usage_init(&usage, &fx_shared->usage, 2);
+    expect_rows(0, 0, 0);
+    insert_hour(48);
+    expect_rows(60000, STORE_USAGE_STEP_MS, 0);
+}
+END_TEST
+
 /* Two daemons with one database. */
 START_TEST(test_two_daemons)
 {
@@ -466,6 +508,8 @@ int main(void)
     tcase_add_test(tcase, test_outer_bound);
     tcase_add_loop_test(tcase, test_old_rows, 0, 5);
     tcase_add_test(tcase, test_many_old_rows);
+    tcase_add_loop_test(tcase, test_clock_set_ahead, 0, 2);
+    tcase_add_test(tcase, test_clock_set_a_little);
     tcase_add_test(tcase, test_two_daemons);
     tcase_add_test(tcase, test_list);
     tcase_add_test(tcase, test_list_of_the_future);
