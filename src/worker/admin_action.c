@@ -96,6 +96,17 @@ bool admin_action_is_allowed(const struct admin_action *action, const char *hash
     return same;
 }
 
+bool admin_action_say_refusal(struct admin_action_refusals *refusals, int64_t now_mono_ms, unsigned *unsaid)
+{
+    if (refusals->said_ms != 0 && now_mono_ms - refusals->said_ms < ADMIN_ACTION_SAY_MS) {
+        refusals->unsaid++;
+        return false;
+    }
+    *unsaid = refusals->unsaid;
+    *refusals = (struct admin_action_refusals){.said_ms = now_mono_ms};
+    return true;
+}
+
 bool admin_action_is_same_site(const char *sec_fetch_site, const char *origin, const char *host)
 {
     if (sec_fetch_site != NULL && strcmp(sec_fetch_site, "same-origin") != 0 &&

@@ -7,9 +7,9 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "io/store_edit.h"
-#include "worker/admin_action.h"
 #include "worker/admin_metrics.h"
 #include "worker/admin_page.h"
+#include "worker/peers.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -157,8 +157,26 @@ static void refuse_method(struct page *page, bool takes_post)
            takes_post ? "only GET, HEAD and POST\n" : "only GET and HEAD\n");
 }
 
+static void say_wrong_token(struct admin_pages *admin, struct MHD_Connection *mhd)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    char peer[PEERS_TEXT_SIZE] = "";
+    char more[64] = "";
+    struct store_clock now;
+    unsigned unsaid;
+    clock_now(&now);
+    if (!admin_action_say_refusal(&admin->refusals, now.mono_ms, &unsaid))
+        return;
+    if (info != NULL && info->client_addr != NULL)
+        peers_text(info->client_addr, peer);
+    if (unsaid > 0)
+        (void)snprintf(more, sizeof more, " (and %u more since this was last said)", unsaid);
+    log_warning("a wrong admin token came from %s%s: no key was changed",
+                peer[0] != '\0' ? peer : "a unix socket", more);
+}
+
 /* The status page's form. */
-static void change_key(const struct admin_pages *admin, struct MHD_Connection *mhd, const struct visit *visit,
+static void change_key(struct admin_pages *admin, struct MHD_Connection *mhd, const struct visit *visit,
                        struct page *page)
 {
     const struct conf *conf = admin->heritage->conf;
@@ -174,10 +192,11 @@ static void change_key(const struct admin_pages *admin, struct MHD_Connection *m
     else if (!parsed)
         refuse(page, MHD_HTTP_BAD_REQUEST,
                "send token and do (\"reset PROVIDER KEY_ID\", disable, enable) as a form\n");
-    else if (!admin_action_is_allowed(&action, conf->admin_token))
+    else if (!admin_action_is_allowed(&action, conf->admin_token)) {
+        say_wrong_token(admin, mhd);
         refuse(page, MHD_HTTP_FORBIDDEN, "the token is wrong\n");
-    else if (store_edit_apply(conf->state_db, action.action, action.provider, action.key_id, clock_real_ms(),
-                              &changed, &reason) != 0)
+    } else if (store_edit_apply(conf->state_db, action.action, action.provider, action.key_id,
+                                clock_real_ms(), &changed, &reason) != 0)
         refuse(page, MHD_HTTP_CONFLICT, reason.data != NULL ? reason.data : "out of memory");
     else
         log_info("a key of provider %s (%s) was changed on the status page", action.provider, action.key_id);
@@ -192,14 +211,14 @@ static void change_key(const struct admin_pages *admin, struct MHD_Connection *m
 static const struct {
     const char *path;
     void (*write)(const struct admin_pages *admin, struct page *page);
-    void (*change)(const struct admin_pages *admin, struct MHD_Connection *mhd, const struct visit *visit,
+    void (*change)(struct admin_pages *admin, struct MHD_Connection *mhd, const struct visit *visit,
                    struct page *page); /* POST; NULL = cannot */
 } pages[] = {
     {"/", page_status, NULL},         {"/healthz", page_health, NULL},  {"/readyz", page_ready, NULL},
     {"/keys", page_keys, change_key}, {"/metrics", page_metrics, NULL},
 };
 
-static void write_page(const struct admin_pages *admin, struct MHD_Connection *mhd, const char *path,
+static void write_page(struct admin_pages *admin, struct MHD_Connection *mhd, const char *path,
                        const char *method, const struct visit *visit, struct page *page)
 {
     for (size_t i = 0; i < sizeof pages / sizeof pages[0]; i++) {

@@ -8,14 +8,16 @@
 #include "core/pool.h"
 #include "heritage.h"
 #include "io/store.h"
+#include "worker/admin_action.h"
 
 #include <microhttpd.h>
 
-/* All borrowed. */
+/* The pointers are borrowed. */
 struct admin_pages {
     const struct heritage *heritage;
     struct store *store; /* keeps the pools fresh */
     struct pool *pools;
+    struct admin_action_refusals refusals;
 };
 
 /* The HTTP library's callbacks; cls of the first is the struct. */

@@ -7,7 +7,6 @@
 
 #include "base/log.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -213,17 +212,6 @@ static void pause_accepting(struct listener *listener, int error)
     (void)loop_timer_set(listener->loop, &listener->accept_timer, loop_now(listener->loop) + ACCEPT_RETRY_MS);
 }
 
-static void describe_peer(struct connection *connection, const struct sockaddr_storage *addr)
-{
-    const void *ip = NULL;
-    if (addr->ss_family == AF_INET)
-        ip = &((const struct sockaddr_in *)(const void *)addr)->sin_addr;
-    else if (addr->ss_family == AF_INET6)
-        ip = &((const struct sockaddr_in6 *)(const void *)addr)->sin6_addr;
-    if (ip == NULL || inet_ntop(addr->ss_family, ip, connection->peer, sizeof connection->peer) == NULL)
-        connection->peer[0] = '\0';
-}
-
 static void add_connection(struct listener *listener, bool tls, int fd, const struct sockaddr_storage *addr,
                            socklen_t addr_len)
 {
@@ -237,7 +225,7 @@ static void add_connection(struct listener *listener, bool tls, int fd, const st
     connection->fd = fd;
     connection->linger_fd = -1;
     connection->watch.fn = on_connection_event;
-    describe_peer(connection, addr);
+    peers_text((const struct sockaddr *)(const void *)addr, connection->peer);
     if (!connection_enter_peer(connection, addr)) {
         connection_refuse(connection);
         free(connection->tls);

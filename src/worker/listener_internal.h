@@ -10,7 +10,6 @@
 #include "worker/peers.h"
 
 #include <microhttpd.h>
-#include <netinet/in.h>
 
 struct exchange;
 struct connection_tls; /* of one connection */
@@ -27,14 +26,14 @@ struct connection {
     int64_t head_due_ms;
     struct loop_watch watch; /* tells what the HTTP library does not: bytes while idle, a client that left */
     int fd;
-    struct connection_tls *tls;  /* NULL = plain */
-    char peer[INET6_ADDRSTRLEN]; /* "" for a unix socket */
-    struct exchange *exchange;   /* the request under way, NULL while idle */
-    struct peer *counted;        /* its address, for connections_per_peer; NULL = not counted */
-    bool served;                 /* had a request before */
-    uint64_t served_round;       /* the loop's, when the last one ended */
-    bool left;                   /* the client closed, at least its sending side */
-    int linger_fd;               /* -1 = none */
+    struct connection_tls *tls; /* NULL = plain */
+    char peer[PEERS_TEXT_SIZE]; /* "" for a unix socket */
+    struct exchange *exchange;  /* the request under way, NULL while idle */
+    struct peer *counted;       /* its address, for connections_per_peer; NULL = not counted */
+    bool served;                /* had a request before */
+    uint64_t served_round;      /* the loop's, when the last one ended */
+    bool left;                  /* the client closed, at least its sending side */
+    int linger_fd;              /* -1 = none */
 };
 
 /* How fast a body comes. */

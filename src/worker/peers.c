@@ -4,7 +4,7 @@
  */
 #include "worker/peers.h"
 
-#include <netinet/in.h>
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -126,4 +126,15 @@ void peers_leave(struct peers *peers, struct peer **peer)
 size_t peers_count(const struct peers *peers)
 {
     return peers->count;
+}
+
+void peers_text(const struct sockaddr *addr, char out[PEERS_TEXT_SIZE])
+{
+    const void *ip = NULL;
+    if (addr->sa_family == AF_INET)
+        ip = &((const struct sockaddr_in *)(const void *)addr)->sin_addr;
+    else if (addr->sa_family == AF_INET6)
+        ip = &((const struct sockaddr_in6 *)(const void *)addr)->sin6_addr;
+    if (ip == NULL || inet_ntop(addr->sa_family, ip, out, PEERS_TEXT_SIZE) == NULL)
+        out[0] = '\0';
 }

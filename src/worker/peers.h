@@ -5,10 +5,13 @@
 #ifndef CLAVIGER_WORKER_PEERS_H
 #define CLAVIGER_WORKER_PEERS_H
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
+
+#define PEERS_TEXT_SIZE INET6_ADDRSTRLEN
 
 struct peers;
 struct peer;
@@ -28,5 +31,8 @@ void peers_leave(struct peers *peers, struct peer **peer);
 
 /* How many addresses have a connection. */
 size_t peers_count(const struct peers *peers);
+
+/* An address without its port; "" for a unix socket. */
+void peers_text(const struct sockaddr *addr, char out[PEERS_TEXT_SIZE]);
 
 #endif

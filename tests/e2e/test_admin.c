@@ -361,6 +361,33 @@ START_TEST(status_page_changes)
 }
 END_TEST
 
+/* The log says who tries tokens, once, and none of them. */
+START_TEST(wrong_tokens_are_logged)
+{
+    struct http_request request = {.target = "/keys",
+                                   .body = "token=clv_" SUITE_CANARY "&do=reset+anthropic+0123456789abcdef"};
+    struct http_response r;
+    struct bench b;
+    char *text;
+    const char *line;
+
+    bench_prepare(&b, &SUITE_APIS[0], KEY0, NULL);
+    daemon_text(&b.daemon.top, "admin_token = \"" ADMIN_HASH "\"");
+    daemon_start(&b.daemon);
+    for (int i = 0; i < 3; i++) {
+        http_fetch(b.daemon.admin_port, &request, &r);
+        ck_assert_int_eq(r.status, 403);
+        http_response_fini(&r);
+    }
+    daemon_stop(&b.daemon);
+    text = util_read_file(b.daemon.log, NULL);
+    line = strstr(text, "a wrong admin token came from 127.0.0.1: no key was changed\n");
+    ck_assert_msg(line != NULL && strstr(line + 1, "a wrong admin token") == NULL, "%s", text);
+    free(text);
+    bench_close(&b);
+}
+END_TEST
+
 /* Without a token in the configuration, with too much text, and by other methods: nothing happens. */
 START_TEST(status_page_refusals)
 {
@@ -505,6 +532,7 @@ int main(void)
     tcase_add_test(tc, upstream_id);
     tcase_add_test(tc, status_page);
     tcase_add_loop_test(tc, status_page_changes, 0, (int)(sizeof(changes) / sizeof(changes[0])));
+    tcase_add_test(tc, wrong_tokens_are_logged);
     tcase_add_test(tc, status_page_refusals);
     tcase_add_loop_test(tc, request_log_in_time, 0, SUITE_API_COUNT);
     tcase_add_loop_test(tc, log_options, 0, 2);

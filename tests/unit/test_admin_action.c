@@ -103,6 +103,24 @@ START_TEST(test_sites)
 }
 END_TEST
 
+/* One line a minute, whatever comes; it says how many it stands for. */
+START_TEST(test_refusals)
+{
+    struct admin_action_refusals refusals = {0};
+    unsigned unsaid = 77;
+    ck_assert(admin_action_say_refusal(&refusals, 5, &unsaid));
+    ck_assert_uint_eq(unsaid, 0);
+    for (int i = 0; i < 1000; i++)
+        ck_assert(!admin_action_say_refusal(&refusals, 5 + i * 59, &unsaid));
+    ck_assert(!admin_action_say_refusal(&refusals, 4 + ADMIN_ACTION_SAY_MS, &unsaid));
+    ck_assert(admin_action_say_refusal(&refusals, 5 + ADMIN_ACTION_SAY_MS, &unsaid));
+    ck_assert_uint_eq(unsaid, 1001);
+    ck_assert(!admin_action_say_refusal(&refusals, 6 + ADMIN_ACTION_SAY_MS, &unsaid));
+    ck_assert(admin_action_say_refusal(&refusals, 5 + 2 * ADMIN_ACTION_SAY_MS, &unsaid));
+    ck_assert_uint_eq(unsaid, 1);
+}
+END_TEST
+
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
 int main(void)
@@ -113,6 +131,7 @@ int main(void)
     tcase_add_loop_test(tc, test_parse, 0, COUNT(bodies));
     tcase_add_test(tc, test_long_token);
     tcase_add_test(tc, test_token);
+    tcase_add_test(tc, test_refusals);
     tcase_add_loop_test(tc, test_sites, 0, COUNT(sites));
     suite_add_tcase(s, tc);
     return suite_run(s);

@@ -123,6 +123,20 @@ START_TEST(many)
 }
 END_TEST
 
+static const struct {
+    const char *text;
+    const char *shown;
+} texts[] = {{"192.0.2.7", "192.0.2.7"}, {"2001:db8::7", "2001:db8::7"}, {"unix", ""}};
+
+START_TEST(as_text)
+{
+    struct sockaddr_storage addr = address(texts[_i].text);
+    char out[PEERS_TEXT_SIZE];
+    peers_text((const struct sockaddr *)(const void *)&addr, out);
+    ck_assert_str_eq(out, texts[_i].shown);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("peers");
@@ -131,6 +145,7 @@ int main(void)
     tcase_add_loop_test(tcase, who_is_one_client, 0, COUNT(pairs));
     tcase_add_test(tcase, unix_sockets_are_not_counted);
     tcase_add_test(tcase, many);
+    tcase_add_loop_test(tcase, as_text, 0, COUNT(texts));
     suite_add_tcase(suite, tcase);
     return suite_run(suite);
 }
