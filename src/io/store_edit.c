@@ -18,6 +18,8 @@
 /* An operator can wait a little for a lock. */
 #define BUSY_MS 2000
 
+#define NOT_THERE_YET "start clavigerd once, or look at state_db in the configuration"
+
 static void row_fini(struct store_row *row)
 {
     free(row->provider);
@@ -58,12 +60,10 @@ struct sqlite3 *store_edit_open(const char *path, struct buf *reason)
     int code;
 
     if (stat(path, &st) < 0) {
-        buf_printf(reason,
-                   "state database %s: %s; start clavigerd once, or look at state_db in the configuration",
-                   path, strerror(errno));
+        buf_printf(reason, "state database %s: %s; " NOT_THERE_YET, path, strerror(errno));
         return NULL;
     }
-    db = store_schema_connect(path, false, BUSY_MS, &code, reason);
+    db = store_schema_visit(path, BUSY_MS, &code, reason);
     if (db == NULL)
         return NULL;
     code = sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &stmt, NULL);
@@ -77,6 +77,8 @@ struct sqlite3 *store_edit_open(const char *path, struct buf *reason)
     if (code != SQLITE_OK)
         buf_printf(reason, "state database %s: cannot be read: %s; %s", path, sqlite3_errmsg(db),
                    store_schema_advice(code));
+    else if (version == 0)
+        buf_printf(reason, "state database %s: is empty; " NOT_THERE_YET, path);
     else
         buf_printf(reason,
                    "state database %s: has schema %d where this version knows %d; use the clavigerctl of the "

@@ -142,18 +142,28 @@ static int switch_to_wal(sqlite3 *db, const char *path, struct buf *reason)
     return code;
 }
 
-struct sqlite3 *store_schema_connect(const char *path, bool create, int busy_ms, int *sqlite_code,
-                                     struct buf *reason)
+static int refuse_foreign(sqlite3 *db, const char *path, struct buf *reason)
+{
+    int64_t foreign = 0;
+    int code = is_foreign(db, &foreign);
+
+    if (code != SQLITE_OK) {
+        explain(reason, path, "cannot be opened", db, code);
+    } else if (foreign) {
+        explain_foreign(reason, path);
+        code = SQLITE_MISMATCH;
+    }
+    return code;
+}
+
+/* ready: the last step, switch_to_wal() or refuse_foreign(). */
+static sqlite3 *open_file(const char *path, int busy_ms, int (*ready)(sqlite3 *, const char *, struct buf *),
+                          int *sqlite_code, struct buf *reason)
 {
     sqlite3 *db = NULL;
     struct stat before;
     struct stat after;
 
-    if (create && store_file_make(path) < 0 && errno != EEXIST) {
-        explain_errno(reason, path, "cannot be created");
-        *sqlite_code = SQLITE_CANTOPEN;
-        return NULL;
-    }
     memset(&before, 0, sizeof(before));
     stat(path, &before);
     *sqlite_code = open_plain(path, busy_ms, &db);
@@ -166,7 +176,7 @@ struct sqlite3 *store_schema_connect(const char *path, bool create, int busy_ms,
     if (*sqlite_code != SQLITE_OK)
         explain(reason, path, "cannot be opened", db, *sqlite_code);
     else
-        *sqlite_code = switch_to_wal(db, path, reason);
+        *sqlite_code = ready(db, path, reason);
     /* SQLite has opened the file first and -wal and -shm when it read for the first time. Were these another
      * file's, it would write the one's pages into the other's WAL. */
     if (*sqlite_code == SQLITE_OK &&
@@ -178,6 +188,22 @@ struct sqlite3 *store_schema_connect(const char *path, bool create, int busy_ms,
         return db;
     sqlite3_close(db);
     return NULL;
+}
+
+struct sqlite3 *store_schema_connect(const char *path, bool create, int busy_ms, int *sqlite_code,
+                                     struct buf *reason)
+{
+    if (create && store_file_make(path) < 0 && errno != EEXIST) {
+        explain_errno(reason, path, "cannot be created");
+        *sqlite_code = SQLITE_CANTOPEN;
+        return NULL;
+    }
+    return open_file(path, busy_ms, switch_to_wal, sqlite_code, reason);
+}
+
+struct sqlite3 *store_schema_visit(const char *path, int busy_ms, int *sqlite_code, struct buf *reason)
+{
+    return open_file(path, busy_ms, refuse_foreign, sqlite_code, reason);
 }
 
 bool store_schema_is_stripped(const char *path, int busy_ms)

@@ -4,9 +4,10 @@
  * has to be made anew, and by clavigerctl. <sqlite3.h> is included by the store family and
  * housekeeper only.
  *
- * Every connection of this project is opened by store_schema_connect(): WAL, synchronous=NORMAL, mmap_size=0,
- * wal_autocheckpoint=0 (SQLite before 3.51.3 can lose committed rows when several connections checkpoint by
- * themselves: sqlite.org/wal.html#walresetbug), no checkpoint on close, no long sleep (store_vfs).
+ * Every connection of this project is opened by store_schema_connect(), or by store_schema_visit() for who
+ * may meet a file that no daemon has made ready: WAL, synchronous=NORMAL, mmap_size=0, wal_autocheckpoint=0
+ * (SQLite before 3.51.3 can lose committed rows when several connections checkpoint by themselves:
+ * sqlite.org/wal.html#walresetbug), no checkpoint on close, no long sleep (store_vfs).
  */
 #ifndef CLAVIGER_IO_STORE_SCHEMA_H
 #define CLAVIGER_IO_STORE_SCHEMA_H
@@ -42,6 +43,9 @@ struct sqlite3;
  * missing file is made with mode 0640. NULL on failure, *sqlite_code and *reason say why. */
 struct sqlite3 *store_schema_connect(const char *path, bool create, int busy_ms, int *sqlite_code,
                                      struct buf *reason);
+
+/* The same of a file that is there, which it leaves as it is: it may not be in WAL mode. */
+struct sqlite3 *store_schema_visit(const char *path, int busy_ms, int *sqlite_code, struct buf *reason);
 
 /*
  * Makes the database ready to serve: creates it (mode 0640) with its tables and view, migrates an older

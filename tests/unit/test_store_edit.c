@@ -271,6 +271,56 @@ START_TEST(test_unusable)
 }
 END_TEST
 
+/* Files that no daemon has made ready: looking at them and not finding a key changes nothing. */
+static const struct {
+    const char *sql; /* NULL = the file is empty */
+    const char *says;
+} not_ready[] = {
+    {NULL, "is empty; start clavigerd once"},
+    {"DROP VIEW keys; DROP VIEW usage_by_day; DROP TABLE key_state; DROP TABLE usage; PRAGMA user_version = "
+     "0",
+     "is empty; start clavigerd once"},
+    {"PRAGMA user_version = 0", "of something else"},
+    {"PRAGMA user_version = 1", "has schema 1"},
+    {"SELECT 1", NULL}, /* ours */
+};
+
+static struct buf content(void)
+{
+    struct buf bytes = {0};
+    FILE *file = fopen(fx_path, "re");
+
+    ck_assert_ptr_nonnull(file);
+    for (int c; (c = getc(file)) != EOF;)
+        buf_putc(&bytes, (char)c);
+    fclose(file);
+    return bytes;
+}
+
+START_TEST(test_not_ready)
+{
+    struct buf before;
+    struct buf after;
+
+    fx_sql("PRAGMA journal_mode = DELETE");
+    if (not_ready[_i].sql != NULL)
+        fx_sql(not_ready[_i].sql);
+    else
+        ck_assert_int_eq(truncate(fx_path, 0), 0);
+    before = content();
+    ck_assert_int_eq(store_edit_list(fx_path, NULL, &rows, &reason), not_ready[_i].says == NULL ? 0 : -1);
+    ck_assert_msg(not_ready[_i].says == NULL || strstr(reason.data, not_ready[_i].says) != NULL, "%s",
+                  reason.data);
+    ck_assert_int_eq(apply(STORE_EDIT_RESET, "nobody", NULL), -1);
+    after = content();
+    ck_assert_uint_eq(before.len, after.len);
+    ck_assert(before.len == 0 || memcmp(before.data, after.data, before.len) == 0);
+    ck_assert_int_eq(fx_files("state.db-"), 0);
+    buf_fini(&before);
+    buf_fini(&after);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("store_edit");
@@ -288,6 +338,7 @@ int main(void)
     tcase_add_test(tcase, test_actions);
     tcase_add_test(tcase, test_running_daemon_sees_it);
     tcase_add_test(tcase, test_locked);
+    tcase_add_loop_test(tcase, test_not_ready, 0, (int)(sizeof(not_ready) / sizeof(not_ready[0])));
     tcase_add_loop_test(tcase, test_unusable, 0, (int)(sizeof(unusable) / sizeof(unusable[0])));
     suite_add_tcase(suite, tcase);
     return suite_run(suite);
