@@ -65,8 +65,8 @@ struct top_answer {
 
 /* clavigerctl_top_read.c */
 
-/* 0; -1 when the text is no answer of a master or memory is short. What a master of another version does not
- * tell is 0 or "". */
+/* 0; -1 when the text is no answer of a master (which names its version) or memory is short. What else a
+ * master of another version does not tell is 0 or "". */
 int top_read(const char *json, struct top_answer *answer);
 void top_answer_fini(struct top_answer *answer);
 

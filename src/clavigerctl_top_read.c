@@ -112,7 +112,7 @@ int top_read(const char *json, struct top_answer *answer)
     const json_t *database = json_object_get(root, "database");
     int result = -1;
     memset(answer, 0, sizeof(*answer));
-    if (json_is_object(root)) {
+    if (json_is_string(json_object_get(root, "version"))) {
         read_text(root, "version", answer->version, sizeof(answer->version));
         read_text(root, "phase", answer->phase, sizeof(answer->phase));
         answer->pid = read_signed(root, "pid");

@@ -248,13 +248,16 @@ START_TEST(test_read_other)
         {"no", -1},
         {"[]", -1},
         {"{", -1},
-        {"{}", 0},
-        {"{\"traffic\":7,\"workers\":{},\"database\":[]}", 0},
-        {"{\"traffic\":{\"requests\":-1,\"hour\":{\"marks\":[1],\"requests\":{}},\"duration\":{\"upper_ms\":"
+        {"{}", -1},
+        {"{\"version\":1}", -1},
+        {"{\"version\":\"\"}", 0},
+        {"{\"version\":\"1\",\"traffic\":7,\"workers\":{},\"database\":[]}", 0},
+        {"{\"version\":\"1\",\"traffic\":{\"requests\":-1,\"hour\":{\"marks\":[1],\"requests\":{}},"
+         "\"duration\":{\"upper_ms\":"
          "[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20],\"counts\":[]}}}",
          0},
         {"{\"version\":\"a version with a name that is longer than any version has been so far\"}", 0},
-        {"{\"workers\":[1,null,{\"phase\":\"a phase with a very long name\"}]}", 0},
+        {"{\"version\":\"1\",\"workers\":[1,null,{\"phase\":\"a phase with a very long name\"}]}", 0},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
