@@ -112,6 +112,11 @@ int clavigerctl_watch(const struct call *call, const struct watched *watched);
 /* "3 d 4 h", "12 min 5 s": the two largest parts. */
 void text_duration(struct buf *out, int64_t seconds);
 
+#define TEXT_NUMBER_SIZE 32
+
+/* With a comma every three digits. */
+void text_number(char out[TEXT_NUMBER_SIZE], int64_t number);
+
 /* How many columns a text takes: one a character. It must be valid UTF-8 without control characters. */
 size_t text_columns(const char *text, size_t len);
 

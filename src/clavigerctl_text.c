@@ -5,6 +5,7 @@
 #include "clavigerctl.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 void text_duration(struct buf *out, int64_t seconds)
 {
@@ -16,6 +17,22 @@ void text_duration(struct buf *out, int64_t seconds)
         buf_printf(out, "%" PRId64 " min %" PRId64 " s", seconds / 60, seconds % 60);
     else
         buf_printf(out, "%" PRId64 " s", seconds);
+}
+
+void text_number(char out[TEXT_NUMBER_SIZE], int64_t number)
+{
+    char digits[TEXT_NUMBER_SIZE];
+    uint64_t size = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
+    size_t len = (size_t)snprintf(digits, sizeof(digits), "%" PRIu64, size);
+    size_t at = 0;
+    if (number < 0)
+        out[at++] = '-';
+    for (size_t i = 0; i < len; i++) {
+        if (i > 0 && (len - i) % 3 == 0)
+            out[at++] = ',';
+        out[at++] = digits[i];
+    }
+    out[at] = '\0';
 }
 
 /* The first byte of a character, not one that continues it (RFC 3629 section 3). */

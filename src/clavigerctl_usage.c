@@ -71,32 +71,16 @@ struct view {
     struct store_usage_rows rows;
 };
 
-/* With a comma every three digits. */
-static void put_number(struct table *table, int64_t number)
-{
-    char digits[32];
-    char out[48];
-    size_t len =
-        (size_t)snprintf(digits, sizeof(digits), "%" PRIu64, (uint64_t)(number < 0 ? -number : number));
-    size_t at = 0;
-    if (number < 0)
-        out[at++] = '-';
-    for (size_t i = 0; i < len; i++) {
-        if (i > 0 && (len - i) % 3 == 0)
-            out[at++] = ',';
-        out[at++] = digits[i];
-    }
-    out[at] = '\0';
-    table_cell(table, TABLE_PLAIN, "%s", out);
-}
-
 static void put_line(struct table *table, const char *provider, const char *name,
                      const int64_t counts[USAGE_COUNTS])
 {
     table_cell(table, TABLE_PLAIN, "%s", provider);
     table_cell(table, TABLE_PLAIN, "%s", name);
-    for (size_t i = 0; i < USAGE_COUNTS; i++)
-        put_number(table, counts[i]);
+    for (size_t i = 0; i < USAGE_COUNTS; i++) {
+        char number[TEXT_NUMBER_SIZE];
+        text_number(number, counts[i]);
+        table_cell(table, TABLE_PLAIN, "%s", number);
+    }
 }
 
 static void put_text(const struct view *view, struct buf *out)

@@ -22,50 +22,6 @@ static void teardown(void)
     buf_fini(&out);
 }
 
-/* ---- text */
-
-START_TEST(test_cut)
-{
-    static const struct {
-        const char *line;
-        size_t columns;
-        const char *expected;
-    } cases[] = {
-        {"", 5, ""},
-        {"abc", 0, "abc"},
-        {"abc", 3, "abc"},
-        {"abc", 2, "ab"},
-        {"▁▂▃", 2, "▁▂"},
-        {"a\303\244b", 2, "a\303\244"},
-        {"\033[31mabc\033[0md", 2, "\033[31mab\033[0m"},
-        {"\033[1;31mab\033[0m", 2, "\033[1;31mab\033[0m"},
-        {"a\033[", 2, "a\033"},
-    };
-
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        text_cut(&out, cases[i].line, strlen(cases[i].line), cases[i].columns);
-        ck_assert_str_eq(out.data ? out.data : "", cases[i].expected);
-        buf_clear(&out);
-    }
-}
-END_TEST
-
-START_TEST(test_duration)
-{
-    static const struct {
-        int64_t seconds;
-        const char *expected;
-    } cases[] = {{0, "0 s"},          {59, "59 s"},           {60, "1 min 0 s"},  {3599, "59 min 59 s"},
-                 {3600, "1 h 0 min"}, {86399, "23 h 59 min"}, {86400, "1 d 0 h"}, {8640000, "100 d 0 h"}};
-
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        text_duration(&out, cases[i].seconds);
-        ck_assert_str_eq(out.data, cases[i].expected);
-        buf_clear(&out);
-    }
-}
-END_TEST
-
 /* ---- pictures */
 
 START_TEST(test_picture_width)
@@ -560,8 +516,6 @@ int main(void)
     tcase_set_timeout(tc, 60);
 
     tcase_add_checked_fixture(tc, setup, teardown);
-    tcase_add_test(tc, test_cut);
-    tcase_add_test(tc, test_duration);
     tcase_add_test(tc, test_picture_width);
     tcase_add_test(tc, test_picture);
     tcase_add_test(tc, test_rates);
