@@ -127,10 +127,78 @@ static int drop(sqlite3 *db, const char *what, const char *name)
     return sqlite3_exec(db, sql, NULL, NULL, NULL);
 }
 
-/* Makes room for a part. A table that has its name was made or changed by somebody, and is theirs to look
- * at; a view or an index holds nothing, and cannot be renamed. */
-static int make_room(sqlite3 *db, const char *name)
+/* *sql becomes the text of the view of that name (sqlite3_free()); NULL = there is none. */
+static int read_view(sqlite3 *db, const char *name, char **sql)
 {
+    static const char look[] =
+        "SELECT sql FROM sqlite_schema WHERE type = 'view' AND name = ?1 COLLATE NOCASE";
+    sqlite3_stmt *stmt = NULL;
+    int code = sqlite3_prepare_v2(db, look, -1, &stmt, NULL);
+
+    *sql = NULL;
+    if (code == SQLITE_OK)
+        code = sqlite3_bind_text(stmt, 1, name, -1, SQLITE_STATIC);
+    if (code == SQLITE_OK)
+        code = sqlite3_step(stmt);
+    if (code == SQLITE_ROW) {
+        *sql = sqlite3_mprintf("%s", sqlite3_column_text(stmt, 0));
+        code = *sql != NULL ? SQLITE_OK : SQLITE_NOMEM;
+    }
+    sqlite3_finalize(stmt);
+    return code == SQLITE_DONE ? SQLITE_OK : code;
+}
+
+/* Whether the view under the part's name, of which that is the text, is one that we have made: the same, or
+ * an older version's. */
+static int is_our_view(sqlite3 *db, const struct part *part, const char *sql, bool *ours)
+{
+    size_t len = strlen(part->create) - 1; /* without the semicolon */
+
+    *ours = part->is_view && strncmp(sql, part->create, len) == 0 && sql[len] == '\0';
+    return !part->is_view || *ours ? SQLITE_OK : has_part(db, part, ours);
+}
+
+/* The same view under another name. Its text is "CREATE VIEW ", the name as it was written, and the rest. */
+static int name_anew(const char *sql, const char *name, char **renamed)
+{
+    static const char begin[] = "CREATE VIEW ";
+    size_t at = strlen(begin);
+
+    if (sqlite3_strnicmp(sql, begin, (int)at) != 0)
+        return SQLITE_ERROR;
+    at += strlen(name) + (sqlite3_strnicmp(sql + at, name, (int)strlen(name)) != 0 ? 2 : 0); /* in quotes */
+    if (strlen(sql) <= at)
+        return SQLITE_ERROR;
+    *renamed = sqlite3_mprintf("%s%s_until_%lld%s", begin, name, (long long)time(NULL), sql + at);
+    return *renamed != NULL ? SQLITE_OK : SQLITE_NOMEM;
+}
+
+/* A view cannot be renamed: it is dropped and, when it is somebody else's, made again. */
+static int move_view(sqlite3 *db, const struct part *part)
+{
+    bool ours = false;
+    char *sql = NULL;
+    char *renamed = NULL;
+    int code = read_view(db, part->name, &sql);
+
+    if (code == SQLITE_OK && sql != NULL)
+        code = is_our_view(db, part, sql, &ours);
+    if (code == SQLITE_OK && sql != NULL && !ours)
+        code = name_anew(sql, part->name, &renamed);
+    if (code == SQLITE_OK)
+        code = drop(db, "VIEW", part->name);
+    if (code == SQLITE_OK && renamed != NULL)
+        code = sqlite3_exec(db, renamed, NULL, NULL, NULL);
+    sqlite3_free(sql);
+    sqlite3_free(renamed);
+    return code;
+}
+
+/* Makes room for a part. A table or view that has its name was made or changed by somebody, and is theirs to
+ * look at; an index holds nothing, and cannot be renamed. */
+static int make_room(sqlite3 *db, const struct part *part)
+{
+    const char *name = part->name;
     static const char look[] = "SELECT type FROM sqlite_schema WHERE name = '%s' COLLATE NOCASE AND type <> "
                                "'trigger'";
     char sql[128];
@@ -147,7 +215,7 @@ static int make_room(sqlite3 *db, const char *name)
     if (is_index)
         return drop(db, "INDEX", name);
     if (!is_table)
-        return drop(db, "VIEW", name);
+        return move_view(db, part);
     snprintf(sql, sizeof(sql), "ALTER TABLE %s RENAME TO %s_until_%lld", name, name, (long long)time(NULL));
     return sqlite3_exec(db, sql, NULL, NULL, NULL);
 }
@@ -160,11 +228,11 @@ static int restore_parts(struct sqlite3 *db)
     /* First: a view would follow the table that is renamed. */
     for (size_t i = 0; i < PART_COUNT && code == SQLITE_OK; i++)
         if (parts[i].is_view)
-            code = make_room(db, parts[i].name);
+            code = make_room(db, &parts[i]);
     for (size_t i = 0; i < PART_COUNT && code == SQLITE_OK; i++) {
         code = has_part(db, &parts[i], &has);
         if (code == SQLITE_OK && !has && !parts[i].is_view)
-            code = make_room(db, parts[i].name);
+            code = make_room(db, &parts[i]);
         if (code == SQLITE_OK && !has)
             code = sqlite3_exec(db, parts[i].create, NULL, NULL, NULL);
     }

@@ -23,7 +23,8 @@ int store_tables_are_ours(struct sqlite3 *db, bool *ours);
 
 /*
  * Makes the tables and views that are missing, because somebody dropped them or an older version knew none,
- * inside a transaction of the caller's. A table that has other columns stays under the name NAME_until_TIME.
+ * inside a transaction of the caller's. A table that has other columns, and a view of somebody else, stays
+ * under the name NAME_until_TIME.
  */
 int store_tables_restore(struct sqlite3 *db);
 

@@ -101,28 +101,37 @@ START_TEST(test_dropped)
 }
 END_TEST
 
-/* Whatever stands under one of our names, the database is made whole, and what somebody had in a table is
- * kept. */
+/* Whatever stands under one of our names, the database is made whole, and what somebody had in a table, or as
+ * a view, is kept. */
 START_TEST(test_in_the_way)
 {
     static const struct {
         const char *sql;
-        const char *kept; /* a table's name; "" = there was none */
+        const char *kept; /* its name; "" = there was none */
     } cases[] = {
-        {"DROP TABLE usage; CREATE VIEW usage AS SELECT 1 AS hour", ""},
+        {"DROP TABLE usage; CREATE VIEW usage AS SELECT 'precious' AS hour", "usage"},
+        {"DROP TABLE usage; CREATE VIEW IF NOT EXISTS main.\"usage\"(hour) AS SELECT 'precious'", "usage"},
         {"DROP TABLE usage; CREATE INDEX usage ON key_state(hint)", ""},
-        {"DROP TABLE key_state; CREATE VIEW key_state AS SELECT 1 AS provider", ""},
+        {"DROP TABLE key_state; CREATE VIEW [key_state] AS SELECT 'precious' AS provider", "key_state"},
+        {"DROP VIEW keys; CREATE VIEW Keys AS SELECT 'precious' AS mine FROM key_state", "keys"},
+        {"DROP VIEW usage_by_day; CREATE VIEW usage_by_day(mine)AS SELECT 'precious' UNION SELECT key FROM "
+         "usage",
+         "usage_by_day"},
+        {"DROP TABLE usage; DROP VIEW keys; CREATE TABLE keys(mine); INSERT INTO keys VALUES('precious')",
+         "keys"},
         {"DROP VIEW keys; CREATE TABLE keys(mine); INSERT INTO keys VALUES('precious')", "keys"},
-        {"DROP VIEW usage_by_day; CREATE TABLE Usage_By_Day(mine); INSERT INTO usage_by_day VALUES(1)",
+        {"DROP VIEW usage_by_day; CREATE TABLE Usage_By_Day(mine); INSERT INTO usage_by_day "
+         "VALUES('precious')",
          "usage_by_day"},
         {"DROP VIEW usage_by_day; CREATE INDEX usage_by_day ON usage(model)", ""},
         {"CREATE VIEW mine AS SELECT written FROM usage; ALTER TABLE usage RENAME TO old; DROP VIEW mine;"
          "CREATE VIEW mine AS SELECT written FROM usage; CREATE TABLE usage(hour); INSERT INTO usage "
-         "VALUES(1)",
+         "VALUES('precious')",
          "usage"},
         {"DROP VIEW keys; CREATE TRIGGER keys AFTER UPDATE ON usage BEGIN SELECT 1; END", ""},
     };
     char sql[256];
+    char name[64];
 
     fx_prepare();
     fx_sql(cases[_i].sql);
@@ -132,10 +141,16 @@ START_TEST(test_in_the_way)
     ck_assert_int_eq(fx_number("SELECT count(*) FROM usage_by_day"), 0);
     fx_prepare();
     ck_assert_int_ge(fx_number("SELECT count(*) FROM keys"), 0);
-    snprintf(sql, sizeof(sql),
-             "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name LIKE '%s_until_%%'",
+    ck_assert_int_eq(fx_number(
+                         "SELECT count(*) FROM sqlite_schema WHERE name LIKE '%\\_until\\_%' ESCAPE '\\'"),
+                     cases[_i].kept[0] != '\0');
+    if (cases[_i].kept[0] == '\0')
+        return;
+    snprintf(sql, sizeof(sql), "SELECT name FROM sqlite_schema WHERE name LIKE '%s_until_%%'",
              cases[_i].kept);
-    ck_assert_int_eq(fx_number(sql), cases[_i].kept[0] != '\0');
+    snprintf(name, sizeof(name), "%s", fx_text(sql));
+    snprintf(sql, sizeof(sql), "SELECT * FROM %s", name);
+    ck_assert_str_eq(fx_text(sql), "precious");
 }
 END_TEST
 
@@ -190,7 +205,7 @@ int main(void)
     tcase_add_test(tcase, test_version_1);
     tcase_add_test(tcase, test_version_1_with_another_usage);
     tcase_add_loop_test(tcase, test_dropped, 0, 6);
-    tcase_add_loop_test(tcase, test_in_the_way, 0, 8);
+    tcase_add_loop_test(tcase, test_in_the_way, 0, 12);
     tcase_add_loop_test(tcase, test_damage_in_a_large_file, 0, 2);
     suite_add_tcase(suite, tcase);
     return suite_run(suite);
