@@ -9,6 +9,7 @@
 #include "io/dump.h"
 #include "io/housekeeper.h"
 #include "io/store.h"
+#include "worker/admin_clients.h"
 #include "worker/admin_pages.h"
 #include "worker/child_signals.h"
 #include "worker/confine.h"
@@ -23,6 +24,7 @@
 #include <unistd.h>
 
 #define DRAIN_MS          2000 /* how long a stopping admin process waits for its clients */
+#define FRESH_MS          100  /* and for one that has not asked for anything yet */
 #define RECORD_MS         1000
 #define CONNECTIONS_MAX   512
 #define CLIENT_TIMEOUT_S  10
@@ -51,9 +53,12 @@ struct admin {
     struct loop_timer tick;
     int64_t record_ms; /* when the history is written next */
     struct loop_timer drain_timer;
+    struct loop_timer fresh_timer;
+    struct admin_clients clients;
     struct admin_listen *listens;
     size_t listen_count;
     bool draining;
+    bool fresh_late; /* draining for FRESH_MS */
 };
 
 /* ---- the turn */
@@ -119,6 +124,8 @@ static bool turn(void *arg)
         if (MHD_get_timeout(listen->daemon, &timeout_ms) == MHD_YES && timeout_ms == 0)
             listen->pending = again = true;
     }
+    if (admin->draining)
+        admin_clients_end_idle(&admin->clients, admin->fresh_late);
     if (admin->draining && !has_connections(admin))
         loop_stop(admin->loop);
     return again;
@@ -129,15 +136,22 @@ static void on_drained(struct loop_timer *timer)
     loop_stop(LOOP_OWNER(timer, struct admin, drain_timer)->loop);
 }
 
+static void on_fresh_late(struct loop_timer *timer)
+{
+    LOOP_OWNER(timer, struct admin, fresh_timer)->fresh_late = true; /* the turn that follows ends them */
+}
+
 static void drain(void *arg)
 {
     struct admin *admin = arg;
     admin->draining = true;
+    admin->pages.draining = true;
     for (size_t i = 0; i < admin->listen_count; i++) {
         (void)MHD_quiesce_daemon(admin->listens[i].daemon);
         admin->listens[i].pending = true;
     }
     (void)loop_timer_set(admin->loop, &admin->drain_timer, loop_now(admin->loop) + DRAIN_MS);
+    (void)loop_timer_set(admin->loop, &admin->fresh_timer, loop_now(admin->loop) + FRESH_MS);
 }
 
 /* ---- begin and end */
@@ -158,7 +172,8 @@ static int start_listens(struct admin *admin)
                                           MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CLIENT_TIMEOUT_S,
                                           MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEAD_MEMORY_BYTES,
                                           MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_COMPLETED,
-                                          admin_pages_completed, NULL, MHD_OPTION_END);
+                                          admin_pages_completed, NULL, MHD_OPTION_NOTIFY_CONNECTION,
+                                          admin_clients_notify, &admin->clients, MHD_OPTION_END);
         if (listen->daemon == NULL)
             return -1;
         admin->listen_count++;
@@ -203,6 +218,7 @@ static int make_parts(struct admin *admin)
         return -1;
     admin->tick.fn = on_tick;
     admin->drain_timer.fn = on_drained;
+    admin->fresh_timer.fn = on_fresh_late;
     return admin->housekeeper != NULL && start_listens(admin) == 0 &&
                    loop_timer_set(admin->loop, &admin->tick, loop_now(admin->loop)) == 0
                ? 0

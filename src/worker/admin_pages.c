@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "io/store_edit.h"
+#include "worker/admin_clients.h"
 #include "worker/admin_metrics.h"
 #include "worker/admin_page.h"
 #include "worker/peers.h"
@@ -248,7 +249,7 @@ static void add_policy(struct MHD_Response *response, const char *nonce)
     (void)MHD_add_response_header(response, "Referrer-Policy", "same-origin");
 }
 
-static enum MHD_Result queue_page(struct MHD_Connection *mhd, const struct page *page)
+static enum MHD_Result queue_page(struct MHD_Connection *mhd, const struct page *page, bool last)
 {
     struct MHD_Response *response =
         MHD_create_response_from_buffer(page->body.len,
@@ -263,6 +264,8 @@ static enum MHD_Result queue_page(struct MHD_Connection *mhd, const struct page 
         (void)MHD_add_response_header(response, MHD_HTTP_HEADER_LOCATION, page->location);
     if (page->nonce[0] != '\0')
         add_policy(response, page->nonce);
+    if (last)
+        (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     if (page->allow != NULL)
         (void)MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, page->allow);
     enum MHD_Result result = MHD_queue_response(mhd, page->status, response);
@@ -274,11 +277,13 @@ enum MHD_Result admin_pages_request(void *cls, struct MHD_Connection *mhd, const
                                     const char *method, const char *version, const char *data,
                                     size_t *data_len, void **con_cls)
 {
+    struct admin_pages *admin = cls;
     struct visit *visit = *con_cls;
     struct page page = {.status = MHD_HTTP_OK, .content_type = "text/plain; charset=utf-8"};
     (void)version;
     if (visit == NULL) { /* answering the first call would cost the keep-alive */
         *con_cls = calloc(1, sizeof *visit);
+        admin_clients_set_busy(mhd, true);
         return *con_cls != NULL ? MHD_YES : MHD_NO;
     }
     if (*data_len > 0) { /* what is too large is thrown away */
@@ -288,8 +293,8 @@ enum MHD_Result admin_pages_request(void *cls, struct MHD_Connection *mhd, const
         *data_len = 0;
         return MHD_YES;
     }
-    write_page(cls, mhd, url, method, visit, &page);
-    enum MHD_Result result = page.body.failed ? MHD_NO : queue_page(mhd, &page);
+    write_page(admin, mhd, url, method, visit, &page);
+    enum MHD_Result result = page.body.failed ? MHD_NO : queue_page(mhd, &page, admin->draining);
     buf_fini(&page.body);
     return result;
 }
@@ -298,9 +303,10 @@ void admin_pages_completed(void *cls, struct MHD_Connection *mhd, void **con_cls
                            enum MHD_RequestTerminationCode code)
 {
     struct visit *visit = *con_cls;
-    (void)cls, (void)mhd, (void)code;
+    (void)cls, (void)code;
     if (visit == NULL)
         return;
+    admin_clients_set_busy(mhd, false);
     if (visit->body.data != NULL)
         secret_wipe(visit->body.data, visit->body.cap); /* a token may be in it */
     buf_fini(&visit->body);

@@ -18,6 +18,7 @@ struct admin_pages {
     struct store *store; /* keeps the pools fresh */
     struct pool *pools;
     struct admin_action_refusals refusals;
+    bool draining; /* each connection ends with its answer */
 };
 
 /* The HTTP library's callbacks; cls of the first is the struct. */

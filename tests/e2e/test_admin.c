@@ -84,6 +84,40 @@ START_TEST(not_ready_while_stopping)
 }
 END_TEST
 
+/* A stop waits for a request on its way in, and for no connection on which nothing is asked. */
+START_TEST(idle_while_stopping)
+{
+    struct http_client idle;
+    struct http_client fresh;
+    struct http_client half;
+    struct http_response r;
+    struct bench b;
+
+    bench_open(&b, &SUITE_APIS[0], KEY0, NULL);
+    http_connect(&fresh, b.daemon.admin_port);
+    http_connect(&half, b.daemon.admin_port);
+    http_print(&half, "POST /keys HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\ntoken");
+    http_connect(&idle, b.daemon.admin_port);
+    http_print(&idle, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    http_read(&idle, &r);
+    expect_answer(&r, 200, "ok\n");
+    http_response_fini(&r);
+    ck_assert_int_eq(kill(b.daemon.pid, SIGTERM), 0);
+    ck_assert(http_wait_end(&idle, 10000));
+    ck_assert(http_wait_end(&fresh, 10000));
+    http_print(&half, "=x&");
+    http_read(&half, &r);
+    ck_assert_int_eq(r.status, 403);
+    ck_assert_str_eq(http_get(&r, "Connection"), "close");
+    http_response_fini(&r);
+    http_close(&half);
+    http_close(&idle);
+    http_close(&fresh);
+    ck_assert_int_eq(daemon_wait(&b.daemon, 10000), 0);
+    bench_close(&b);
+}
+END_TEST
+
 static const char *text_of(const json_t *row, const char *name)
 {
     const char *text = json_string_value(json_object_get(row, name));
@@ -526,6 +560,7 @@ int main(void)
 
     tcase_add_test(tc, health_and_readiness);
     tcase_add_test(tc, not_ready_while_stopping);
+    tcase_add_test(tc, idle_while_stopping);
     tcase_add_loop_test(tc, keys_page, 0, SUITE_API_COUNT);
     tcase_add_loop_test(tc, request_log_fields, 0, 4);
     tcase_add_loop_test(tc, request_log_of_a_head, 0, 2);

@@ -34,7 +34,7 @@ BEGIN {
     may["programs"] = " base core io heritage worker master programs "
 
     # third-party headers: what the include begins with, and the files that may
-    owner["microhttpd.h"] = "^src/worker/(listener|listener_[a-z0-9_]+|admin|admin_pages)[.][ch]$"
+    owner["microhttpd.h"] = "^src/worker/(listener|listener_[a-z0-9_]+|admin|admin_clients|admin_pages)[.][ch]$"
     owner["curl/"] = "^src/worker/upstream[a-z0-9_]*[.][ch]$"
     owner["sqlite3.h"] = "^src/io/(store[a-z0-9_]*|housekeeper)[.][ch]$"
     owner["confuse.h"] = "^src/io/conf[a-z0-9_]*[.][ch]$"
