@@ -2,6 +2,7 @@
  * test_ctl_top: clavigerctl top on a terminal and on a pipe, beside a daemon with two workers that lives,
  * loses a worker, stops and comes back.
  */
+#include "e2e/follower.h"
 #include "e2e/suite.h"
 #include "e2e/tty.h"
 
@@ -217,59 +218,18 @@ END_TEST
 
 /* ---- no terminal */
 
-/* top on a pipe. */
-struct follower {
-    pid_t pid;
-    FILE *file;
-};
-
-static void follow(struct follower *f, const struct bench *b, const char *option)
-{
-    int ends[2];
-
-    ck_assert_int_eq(pipe(ends), 0);
-    f->pid = fork();
-    ck_assert_int_ge(f->pid, 0);
-    if (f->pid == 0) {
-        sigset_t none;
-
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        sigemptyset(&none);
-        sigprocmask(SIG_SETMASK, &none, NULL);
-        dup2(ends[1], STDOUT_FILENO);
-        close(ends[0]);
-        close(ends[1]);
-        execl(daemon_ctl_binary(), "clavigerctl", "-c", b->daemon.conf, "top", "--interval=0.1", option,
-              (char *)NULL);
-        _exit(127);
-    }
-    close(ends[1]);
-    f->file = fdopen(ends[0], "r");
-    ck_assert_ptr_nonnull(f->file);
-}
-
-static void end_follower(struct follower *f)
-{
-    int status;
-
-    ck_assert_int_eq(kill(f->pid, SIGINT), 0);
-    ck_assert_int_eq(waitpid(f->pid, &status, 0), f->pid);
-    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "wait status %d", status);
-    fclose(f->file);
-}
-
 /* The next line with the text; the test's own time limit bounds it. */
 static void await_line(struct follower *f, const char *text)
 {
-    char *line = NULL;
-    size_t size = 0;
+    bool found = false;
 
-    do {
-        ck_assert_msg(getline(&line, &size, f->file) > 0, "it ended without \"%s\"", text);
+    while (!found) {
+        char *line = follower_line(f, text);
+
         ck_assert_ptr_null(strchr(line, '\033'));
-        ck_assert_ptr_null(strstr(line, SUITE_CANARY));
-    } while (strstr(line, text) == NULL);
-    free(line);
+        found = strstr(line, text) != NULL;
+        free(line);
+    }
 }
 
 START_TEST(blocks_on_a_pipe)
@@ -278,7 +238,7 @@ START_TEST(blocks_on_a_pipe)
     struct bench b;
 
     open_two(&b);
-    follow(&f, &b, NULL);
+    follower_start(&f, &b.daemon, "top", "--interval=0.1", NULL, NULL, NULL);
     for (int i = 0; i < 3; i++) {
         await_line(&f, "is serving, database ok");
         await_line(&f, "failovers ");
@@ -287,20 +247,16 @@ START_TEST(blocks_on_a_pipe)
     stop_beside(&b);
     await_line(&f, "clavigerd is not running");
     await_line(&f, HINT0);
-    end_follower(&f);
+    follower_end(&f);
     bench_close(&b);
 }
 END_TEST
 
 static json_t *next_object(struct follower *f)
 {
-    char *line = NULL;
-    size_t size = 0;
-    json_t *object;
+    char *line = follower_line(f, "an object");
+    json_t *object = json_loads(line, 0, NULL);
 
-    ck_assert_int_gt(getline(&line, &size, f->file), 0);
-    ck_assert_ptr_null(strstr(line, SUITE_CANARY));
-    object = json_loads(line, 0, NULL);
     ck_assert_msg(json_is_object(object), "no object: %s", line);
     free(line);
     return object;
@@ -318,7 +274,7 @@ START_TEST(lines_of_json)
     json_int_t ended = 0;
 
     open_two(&b);
-    follow(&f, &b, "--json");
+    follower_start(&f, &b.daemon, "top", "--interval=0.1", "--json", NULL, NULL);
     object = next_object(&f);
     ck_assert(json_is_true(json_object_get(object, "running")) &&
               json_is_null(json_object_get(object, "daemon_error")));
@@ -344,7 +300,7 @@ START_TEST(lines_of_json)
         ck_assert_uint_eq(json_array_size(json_object_get(object, "keys")), 3);
         json_decref(object);
     } while (!ended);
-    end_follower(&f);
+    follower_end(&f);
     bench_close(&b);
 }
 END_TEST

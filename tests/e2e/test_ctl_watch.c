@@ -1,23 +1,19 @@
 /*
  * test_ctl_watch: clavigerctl on terminals, wide and narrow, and keys --watch on a terminal and on a pipe.
  */
+#include "e2e/follower.h"
 #include "e2e/suite.h"
 #include "e2e/tty.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
 #define LONG_NAME "a_provider_with_a_name_that_is_too_long_for_the_window"
-#define LIMIT_MS  TTY_LIMIT_MS
 
 /* The first key is rate-limited for ten minutes, the second refused. */
 static void open_marked(struct bench *b)
@@ -190,37 +186,6 @@ END_TEST
 
 /* ---- no terminal */
 
-struct follower {
-    pid_t pid;
-    int fd;
-    int status;
-    struct buf out;
-};
-
-static void follow(struct follower *f, const struct bench *b, const char *option)
-{
-    int ends[2];
-
-    memset(f, 0, sizeof(*f));
-    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
-    f->pid = fork();
-    ck_assert_int_ge(f->pid, 0);
-    if (f->pid == 0) {
-        sigset_t none;
-
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        sigemptyset(&none);
-        sigprocmask(SIG_SETMASK, &none, NULL);
-        dup2(ends[1], STDOUT_FILENO);
-        execl(daemon_ctl_binary(), "clavigerctl", "-c", b->daemon.conf, "keys", b->api->name, "--watch",
-              "--interval=0.1", option, (char *)NULL);
-        _exit(127);
-    }
-    close(ends[1]);
-    f->fd = ends[0];
-    ck_assert_int_eq(fcntl(f->fd, F_SETFL, O_NONBLOCK), 0);
-}
-
 static size_t count_of(const struct buf *text, const char *part)
 {
     size_t count = 0;
@@ -232,27 +197,8 @@ static size_t count_of(const struct buf *text, const char *part)
 
 static void await_parts(struct follower *f, const char *part, size_t count)
 {
-    int64_t end_us = util_now_us() + LIMIT_MS * 1000LL;
-    char piece[4096];
-
-    while (count_of(&f->out, part) < count) {
-        struct pollfd p = {.fd = f->fd, .events = POLLIN};
-        ssize_t n = poll(&p, 1, 100) > 0 ? read(f->fd, piece, sizeof(piece)) : -1;
-
-        ck_assert_msg(n != 0 && util_now_us() < end_us, "not %zu times \"%s\" in: %s", count, part,
-                      f->out.len > 0 ? f->out.data : "");
-        if (n > 0)
-            buf_append(&f->out, piece, (size_t)n);
-    }
-}
-
-static void end_follower(struct follower *f)
-{
-    ck_assert_int_eq(kill(f->pid, SIGINT), 0);
-    ck_assert_int_eq(waitpid(f->pid, &f->status, 0), f->pid);
-    ck_assert_msg(WIFEXITED(f->status) && WEXITSTATUS(f->status) == 0, "wait status %d", f->status);
-    close(f->fd);
-    buf_fini(&f->out);
+    while (count_of(&f->out, part) < count)
+        follower_read(f, part);
 }
 
 /* Tables, or lines of JSON, one below the other. A database that goes away meanwhile is told, and its return
@@ -265,7 +211,8 @@ START_TEST(watch_on_a_pipe)
 
     open_marked(&b);
     daemon_stop(&b.daemon);
-    follow(&f, &b, _i == 0 ? NULL : "--json");
+    follower_start(&f, &b.daemon, "keys", b.api->name, "--watch", "--interval=0.1",
+                   _i == 0 ? NULL : "--json");
     await_parts(&f, _i == 0 ? HINT0 : "\n", 3);
     ck_assert_ptr_null(strchr(f.out.data, '\033'));
     if (_i == 0)
@@ -279,7 +226,7 @@ START_TEST(watch_on_a_pipe)
         ck_assert_uint_ge(count_of(&f.out, "\n{\"ok\":false,\"error\":\""), 2);
     ck_assert_int_eq(rename(moved, b.daemon.db), 0);
     await_parts(&f, HINT0, count_of(&f.out, HINT0) + 2);
-    end_follower(&f);
+    follower_end(&f);
     bench_close(&b);
 }
 END_TEST
