@@ -2,36 +2,12 @@
  * Tests of store_schema and store_file: making, checking, migrating and moving aside the database file, the
  * view for people, and bringing the rows in line with the configuration.
  */
-#include "store_fixture.h"
+#include "store_prepare.h"
 
 #include "io/store_file.h"
 
 #include <errno.h>
 #include <time.h>
-
-static struct buf reason;
-static char *damaged;
-
-static void setup(void)
-{
-    fx_setup();
-    reason = (struct buf){0};
-    damaged = NULL;
-}
-
-static void teardown(void)
-{
-    buf_fini(&reason);
-    free(damaged);
-    fx_teardown();
-}
-
-static int prepare(void)
-{
-    buf_clear(&reason);
-    free(damaged);
-    return store_schema_prepare(fx_path, (uid_t)-1, (gid_t)-1, 0, &damaged, &reason);
-}
 
 static mode_t mode_of(const char *path)
 {

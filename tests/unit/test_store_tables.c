@@ -2,24 +2,7 @@
  * Tests of store_tables: a database of version 1 becomes one of this version, tables and views that somebody
  * dropped are made again, and damage in a file that has grown large.
  */
-#include "store_fixture.h"
-
-static struct buf reason;
-static char *damaged;
-
-static void setup(void)
-{
-    fx_setup();
-    reason = (struct buf){0};
-    damaged = NULL;
-}
-
-static void teardown(void)
-{
-    buf_fini(&reason);
-    free(damaged);
-    fx_teardown();
-}
+#include "store_prepare.h"
 
 /* What version 1 made. */
 static const char version_1[] =
@@ -135,8 +118,7 @@ START_TEST(test_in_the_way)
 
     fx_prepare();
     fx_sql(cases[_i].sql);
-    ck_assert_msg(store_schema_prepare(fx_path, (uid_t)-1, (gid_t)-1, 0, &damaged, &reason) == 0, "%s",
-                  reason.data);
+    ck_assert_msg(prepare() == 0, "%s", reason.data);
     ck_assert_int_eq(fx_number("SELECT count(*) FROM usage"), 0);
     ck_assert_int_eq(fx_number("SELECT count(*) FROM usage_by_day"), 0);
     fx_prepare();
@@ -183,8 +165,7 @@ START_TEST(test_damage_in_a_large_file)
     ck_assert_int_eq(lstat(fx_path, &st), 0);
     ck_assert_int_gt(st.st_size, 5 * 1024 * 1024);
     fx_scribble(fx_path, at, garbage, sizeof(garbage));
-    ck_assert_msg(store_schema_prepare(fx_path, (uid_t)-1, (gid_t)-1, 0, &damaged, &reason) == 0, "%s",
-                  reason.data);
+    ck_assert_msg(prepare() == 0, "%s", reason.data);
     ck_assert_int_eq(damaged != NULL, _i == 0);
     if (_i == 1) {
         ck_assert_int_eq(store_schema_repair(fx_path, 0, &damaged, &reason), 0);
