@@ -24,7 +24,7 @@
 
 /* To be raised with every change of struct shared or of what a field of it means. Its size is looked at too.
  */
-#define SHARED_LAYOUT 4
+#define SHARED_LAYOUT 5
 
 #define SHARED_WORKERS_MAX 512  /* slots, old generations that still drain included */
 #define SHARED_KEYS_MAX    4096 /* distinct keys over all providers and reloads */
