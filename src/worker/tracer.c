@@ -23,6 +23,7 @@ struct tracer {
     struct loop_timer timer;
     struct buf waiting; /* the next message but for its end; empty = no spans */
     unsigned waiting_count;
+    bool full; /* something found no room: nothing more is added before these have left */
     bool due; /* they have waited long enough */
     bool draining;
     /* the message under way */
@@ -108,6 +109,7 @@ static void swap(struct tracer *tracer)
     tracer->waiting = empty;
     tracer->sent_count = tracer->waiting_count;
     tracer->waiting_count = 0;
+    tracer->full = false;
     trace_put_end(&tracer->sent);
 }
 
@@ -141,6 +143,10 @@ void tracer_add(struct tracer *tracer, const struct trace_request *request)
 {
     size_t before = tracer->waiting.len;
     unsigned count = 1 + request->attempt_count;
+    if (tracer->full) {
+        drop(tracer, count);
+        return;
+    }
     if (before == 0) {
         (void)loop_timer_set(tracer->loop, &tracer->timer, loop_now(tracer->loop) + TRACER_DELAY_MS);
         trace_put_begin(&tracer->waiting, PACKAGE_VERSION);
@@ -154,6 +160,7 @@ void tracer_add(struct tracer *tracer, const struct trace_request *request)
     }
     tracer->waiting.failed = false;
     tracer->waiting.len = before;
+    tracer->full = before > 0;
     drop(tracer, count);
 }
 
