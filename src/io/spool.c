@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,17 +34,24 @@ void spool_show(struct spool *spool, char *data, size_t len)
     *spool = (struct spool){.fd = -1, .data = data, .mem_len = len, .mem_cap = len, .len = (int64_t)len};
 }
 
-/* Room for mem_len + len bytes, which is within memory_limit. */
+/* So much may be in memory now. */
+static size_t memory_limit(const struct spool *spool)
+{
+    return spool->fd >= 0 && spool->memory_limit > SPOOL_PIECE ? SPOOL_PIECE : spool->memory_limit;
+}
+
+/* Room for mem_len + len bytes, which is within the limit. */
 static int grow(struct spool *spool, size_t len)
 {
+    const size_t limit = memory_limit(spool);
     size_t need = spool->mem_len + len;
     if (need <= spool->mem_cap)
         return 0;
     size_t cap = spool->mem_cap < FIRST_CAP ? FIRST_CAP : spool->mem_cap;
-    while (cap < need && cap <= spool->memory_limit / 2)
+    while (cap < need && cap <= limit / 2)
         cap *= 2;
-    if (cap < need || cap > spool->memory_limit)
-        cap = spool->memory_limit;
+    if (cap < need || cap > limit)
+        cap = limit;
     char *data = realloc(spool->data, cap);
     if (data == NULL)
         return -1;
@@ -92,40 +100,77 @@ static int write_at(int fd, const char *data, size_t len, int64_t offset)
     return 0;
 }
 
-/* Moves what is in memory to a file. On failure it stays in memory. */
-static int spill(struct spool *spool)
+int64_t spool_file_len(const struct spool *spool)
 {
-    int fd = open_unnamed();
-    if (fd < 0)
-        return -1;
-    if (write_at(fd, spool->data, spool->mem_len, 0) < 0) {
-        fd_close(&fd);
-        return -1;
-    }
+    return spool->fd < 0 ? 0 : spool->len - (int64_t)spool->mem_len;
+}
+
+static void free_memory(struct spool *spool)
+{
     free(spool->data);
     spool->data = NULL;
     spool->mem_len = 0;
     spool->mem_cap = 0;
-    spool->fd = fd;
+}
+
+/* Moves what is in memory to the file, with the last `fresh` bytes, which spool->len does not count yet. On
+ * failure the others stay in memory. */
+static int spill(struct spool *spool, size_t fresh)
+{
+    bool first = spool->fd < 0;
+    spool->mem_len -= fresh;
+    if (first && (spool->fd = open_unnamed()) < 0)
+        return -1;
+    if (write_at(spool->fd, spool->data, spool->mem_len + fresh, spool->len - (int64_t)spool->mem_len) < 0) {
+        if (first)
+            fd_close(&spool->fd);
+        return -1;
+    }
+    spool->mem_len = 0;
+    if (spool->mem_cap > memory_limit(spool))
+        free_memory(spool);
+    return 0;
+}
+
+static int keep(struct spool *spool, const char *data, size_t len)
+{
+    if (grow(spool, len) < 0)
+        return -1;
+    if (len > 0)
+        memcpy(spool->data + spool->mem_len, data, len);
+    spool->mem_len += len;
     return 0;
 }
 
 int spool_append(struct spool *spool, const void *data, size_t len)
 {
-    if (len == 0)
-        return 0;
-    if (spool->fd < 0 && len <= spool->memory_limit - spool->mem_len) {
-        if (grow(spool, len) < 0)
+    const char *rest = data;
+    size_t left = len;
+    size_t room = memory_limit(spool) - spool->mem_len;
+    if (left > room) {
+        /* Filled up first: large writes at even offsets cost the least, and so does reading them. */
+        if (keep(spool, rest, room) < 0 || spill(spool, room) < 0)
             return -1;
-        memcpy(spool->data + spool->mem_len, data, len);
-        spool->mem_len += len;
-    } else {
-        if (spool->fd < 0 && spill(spool) < 0)
+        rest += room;
+        left -= room;
+    }
+    if (left > memory_limit(spool)) {
+        if (write_at(spool->fd, rest, left, spool->len + (int64_t)(len - left)) < 0)
             return -1;
-        if (write_at(spool->fd, data, len, spool->len) < 0)
-            return -1;
+    } else if (keep(spool, rest, left) < 0) {
+        return -1;
     }
     spool->len += (int64_t)len;
+    return 0;
+}
+
+int spool_settle(struct spool *spool)
+{
+    if (spool->fd < 0)
+        return 0;
+    if (spill(spool, 0) < 0)
+        return -1;
+    free_memory(spool);
     return 0;
 }
 
@@ -146,10 +191,13 @@ ssize_t spool_read(const struct spool *spool, int64_t offset, void *out, size_t 
         return 0;
     if ((uint64_t)len > (uint64_t)(spool->len - offset))
         len = (size_t)(spool->len - offset);
-    if (spool->fd < 0) {
-        memcpy(out, spool->data + offset, len);
+    int64_t file_len = spool_file_len(spool);
+    if (offset >= file_len) {
+        memcpy(out, spool->data + (offset - file_len), len);
         return (ssize_t)len;
     }
+    if ((uint64_t)len > (uint64_t)(file_len - offset))
+        len = (size_t)(file_len - offset);
     ssize_t n;
     do
         n = pread(spool->fd, out, len, (off_t)offset);

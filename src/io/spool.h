@@ -1,6 +1,8 @@
 /*
  * spool: a request's body, kept once so that every attempt sends the same bytes: in memory up to a limit,
- * beyond that in an unlinked temporary file ($TMPDIR or /tmp; O_TMPFILE where the file system has it).
+ * beyond that in an unlinked temporary file ($TMPDIR or /tmp; O_TMPFILE where the file system has it). What
+ * comes behind a full memory is collected there again and goes into the file in large pieces: so the file has
+ * the body's begin, and memory its end, of at most SPOOL_PIECE bytes.
  */
 #ifndef CLAVIGER_IO_SPOOL_H
 #define CLAVIGER_IO_SPOOL_H
@@ -9,8 +11,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#define SPOOL_PIECE ((size_t)256 * 1024)
+
 struct spool {
-    char *data; /* owned; the whole body while it fits */
+    char *data; /* owned; the whole body while it fits, otherwise what is behind the file's bytes */
     size_t mem_len;
     size_t mem_cap;
     int64_t len; /* bytes in all */
@@ -26,6 +30,13 @@ void spool_show(struct spool *spool, char *data, size_t len);
 
 /* 0, or -1 with errno (ENOMEM, or what the file system said). */
 int spool_append(struct spool *spool, const void *data, size_t len);
+
+/* How many of the bytes are in the file. */
+int64_t spool_file_len(const struct spool *spool);
+
+/* If there is a file, moves what is in memory there too, for somebody who reads it past us. 0, or -1 with
+ * errno. */
+int spool_settle(struct spool *spool);
 
 /* The bytes when they are all in memory, else NULL; "" for an empty body. */
 const char *spool_memory(const struct spool *spool);

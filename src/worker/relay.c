@@ -431,10 +431,15 @@ void relay_give_up(struct relay *relay, enum reply_code code, const char *messag
     relay->in_call = false;
 }
 
+static void refuse_unkept(struct relay *relay)
+{
+    relay_replyf(relay, REPLY_INTERNAL_ERROR, "the request body could not be kept: %s", strerror(errno));
+}
+
 static size_t body_to_spool(struct relay *relay, const char *data, size_t len)
 {
     if (spool_append(&relay->spool, data, len) != 0)
-        relay_replyf(relay, REPLY_INTERNAL_ERROR, "the request body could not be kept: %s", strerror(errno));
+        refuse_unkept(relay);
     return len;
 }
 
@@ -479,9 +484,18 @@ size_t relay_body(struct relay *relay, const char *data, size_t len)
     return relay->upload_full ? taken : len;
 }
 
+/* Whoever dumps it reads the file, not what waits in memory. */
+static void settle_body(struct relay *relay)
+{
+    if (relay->relays->env.dump != NULL && relay->provider->dump && spool_settle(&relay->spool) != 0)
+        refuse_unkept(relay);
+}
+
 void relay_body_end(struct relay *relay)
 {
     relay->body_ended = true;
+    if (!relay->answered)
+        settle_body(relay);
     if (relay->attempt != NULL)
         relay->relays->env.resume(relay->attempt);
     relay->in_call = true;

@@ -115,15 +115,20 @@ static const char *request_head(const struct bench *b, const char *authorization
 
 #define JSON_TYPE "Content-Type: application/json\r\n"
 
-static void open_bench_with(struct bench *b, const char *keys, const char *more)
+static void open_dumps(struct bench *b)
 {
     char dir[160];
 
-    bench_prepare(b, &SUITE_APIS[1], keys, more);
     snprintf(dir, sizeof(dir), "%s/dumps", b->daemon.dir);
     ck_assert_int_eq(mkdir(dir, 0700), 0);
     daemon_text(&b->daemon.top, "dump { dir = \"%s\" file_size = 1K dir_size = 1M }", dir);
     daemon_start(&b->daemon);
+}
+
+static void open_bench_with(struct bench *b, const char *keys, const char *more)
+{
+    bench_prepare(b, &SUITE_APIS[1], keys, more);
+    open_dumps(b);
 }
 
 static void post(struct bench *b, const char *headers, int status)
@@ -152,6 +157,22 @@ START_TEST(plain)
                 "HTTP/1.1 200\r\nA: 1\r\nContent-Length: 23\r\nContent-Type: application/json\r\n"
                 "Set-Cookie: sess...ghij\r\n\r\n"
                 "{\n  \"id\": \"x\",\n  \"n\": [\n    1,\n    2.50\n  ]\n}\n");
+    bench_close(&b);
+}
+END_TEST
+
+/* A body that is kept in a file, but for its end. */
+START_TEST(from_a_file)
+{
+    struct dumps d;
+    struct bench b;
+
+    bench_prepare(&b, &SUITE_APIS[1], KEY0, NULL);
+    daemon_text(&b.daemon.limits, "buffer_memory = 30");
+    open_dumps(&b);
+    post(&b, JSON_TYPE, 200);
+    await_files(&b, &d, 2);
+    expect_file(&d, 0, "-1.req.txt", request_head(&b, HINT0, "Accept-Encoding: gzip\r\n"));
     bench_close(&b);
 }
 END_TEST
@@ -331,6 +352,7 @@ int main(void)
     TCase *tc = suite_case(s, "dump", 60);
 
     tcase_add_test(tc, plain);
+    tcase_add_test(tc, from_a_file);
     tcase_add_test(tc, failover);
     tcase_add_test(tc, a_stream);
     tcase_add_test(tc, upstream_error);

@@ -185,6 +185,7 @@ static void live_once(int kind, int role, unsigned long number, const char *func
     faults->number = number;
     snprintf(faults->only, sizeof(faults->only), "%s", function);
     bench_prepare(&b, &SUITE_APIS[0], KEY0 " " KEY1, NULL);
+    daemon_text(&b.daemon.limits, "buffer_memory = 1"); /* so that bodies go through a file */
     fake_on_key(b.fake, KEY0, &refusal);
     fake_on_any(b.fake, &answer);
     start(&b.daemon);

@@ -539,6 +539,7 @@ START_TEST(test_spooled)
         ck_assert_int_eq(spool_append(&spool, big, sizeof(big)), 0);
     ck_assert_int_eq(spool_append(&spool, secret, strlen(secret)), 0);
     ck_assert_ptr_null(spool_memory(&spool));
+    ck_assert_int_eq(spool_settle(&spool), 0); /* the thread reads it past us */
     request.spool = &spool;
     request.body_length = spool.len;
     attempt = dump_begin(dump, &request, 1000);

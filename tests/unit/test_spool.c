@@ -120,30 +120,57 @@ static const struct {
     {300000, {4096, 4096, 200000, 91808}, true},
     {SIZE_MAX, {100000}, true},
     {10, {1000000, 1000000}, false},
+    {300, {200, 200, 200, 50}, false},
+    {262144, {262144, 262143, 1, 1}, false},
+    {600000, {600000, 1, 262142, 3, 300000, 700000}, false},
 };
+
+static void expect_body(const struct spool *spool)
+{
+    static const size_t steps[] = {4096, 1000003, 97};
+    for (int i = 0; i < COUNT(steps); i++) {
+        expect_content(spool, 0, steps[i]);
+        expect_content(spool, (size_t)spool->len / 2, steps[i]);
+        expect_content(spool, (size_t)spool->len, steps[i]);
+    }
+}
+
+/* What is read past the spool is the body up to where memory begins. */
+static void expect_file(const struct spool *spool)
+{
+    const struct spool file = {.fd = spool->fd, .len = spool_file_len(spool)};
+    struct stat st;
+    ck_assert_int_eq(fstat(spool->fd, &st), 0);
+    ck_assert_int_eq(st.st_size, file.len);
+    expect_content(&file, 0, 4096);
+}
 
 START_TEST(same_bytes)
 {
-    static const size_t steps[] = {4096, 1000003, 97};
     struct spool spool;
 
     spool_init(&spool, bodies[_i].limit);
     for (size_t i = 0; i < 6 && bodies[_i].pieces[i] > 0; i++) {
         append(&spool, bodies[_i].pieces[i]);
         ck_assert_uint_le(spool.mem_cap, bodies[_i].limit); /* never more memory than allowed */
+        if (spool.fd >= 0)
+            ck_assert_uint_le(spool.mem_cap, SPOOL_PIECE);
     }
     ck_assert((spool_memory(&spool) != NULL) == bodies[_i].memory);
     ck_assert((spool.fd < 0) == bodies[_i].memory);
-    for (int i = 0; i < COUNT(steps); i++) {
-        expect_content(&spool, 0, steps[i]);
-        expect_content(&spool, (size_t)spool.len / 2, steps[i]);
-        expect_content(&spool, (size_t)spool.len, steps[i]);
-    }
+    expect_body(&spool);
+    if (!bodies[_i].memory)
+        expect_file(&spool);
+    ck_assert_int_eq(spool_settle(&spool), 0);
+    expect_body(&spool);
     if (bodies[_i].memory) {
+        ck_assert_int_eq(spool_file_len(&spool), 0);
         for (size_t i = 0; i < (size_t)spool.len; i += 997)
             ck_assert_int_eq((unsigned char)spool_memory(&spool)[i], byte_at(i));
     } else {
         ck_assert_ptr_null(spool.data); /* not in both places */
+        ck_assert_int_eq(spool_file_len(&spool), spool.len);
+        expect_file(&spool);
     }
     spool_fini(&spool);
     ck_assert_int_eq(spool.fd, -1);
@@ -368,6 +395,37 @@ START_TEST(full_disk)
 }
 END_TEST
 
+/* And when a file is there already, whose last bytes wait in memory. */
+START_TEST(full_disk_later)
+{
+    struct spool spool;
+    char bytes[400];
+
+    signal(SIGXFSZ, SIG_IGN);
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        bytes[i] = (char)byte_at(700 + i);
+    spool_init(&spool, 500);
+    append(&spool, 400);
+    append(&spool, 300);
+    ck_assert_int_eq(spool_file_len(&spool), 500);
+
+    limit_file_size(600);
+    bool failed = spool_append(&spool, bytes, sizeof(bytes)) == -1 && errno == EFBIG &&
+                  spool_settle(&spool) == -1 && errno == EFBIG;
+    limit_file_size(RLIM_INFINITY); /* which holds for the test suite's own files too */
+    ck_assert(failed);
+    ck_assert_int_eq(spool.len, 700);
+    expect_content(&spool, 0, 100);
+
+    ck_assert_int_eq(spool_append(&spool, bytes, sizeof(bytes)), 0);
+    expect_content(&spool, 0, 100);
+    ck_assert_int_eq(spool_file_len(&spool), 1000);
+    ck_assert_int_eq(spool_settle(&spool), 0);
+    expect_content(&spool, 0, 100);
+    spool_fini(&spool);
+}
+END_TEST
+
 START_TEST(cut_file_is_an_error)
 {
     struct spool spool;
@@ -403,6 +461,7 @@ int main(void)
     tcase_add_loop_test(tc, odd_tmpdir, 0, 3);
     tcase_add_test(tc, no_place_for_the_file);
     tcase_add_test(tc, full_disk);
+    tcase_add_test(tc, full_disk_later);
     tcase_add_test(tc, cut_file_is_an_error);
     suite_add_tcase(suite, tc);
     return suite_run(suite);
