@@ -72,12 +72,14 @@ struct attempt {
     const char *out; /* what goes out now */
     size_t out_len;
     size_t out_at;
-    const char *tail; /* and what goes out with it: a body in memory */
+    const char *tail; /* and what goes out with it, or behind the file: a body in memory, or its end */
     size_t tail_len;
+    size_t file_out; /* bytes of the file that go out now, past `out` */
     enum upstream_body body;
     const struct spool *spool;
-    int64_t body_at;   /* bytes of the body that were handed out */
-    int64_t body_left; /* -1 = until the upload event says so */
+    int64_t body_at;   /* bytes of the spool's file that were handed out */
+    int64_t body_left; /* of the file; of a streamed body, -1 = until the upload event says so */
+    bool pieces;       /* the file cannot be sent as it is */
     char *piece;       /* of a body that does not lie in memory */
     bool sent;         /* all of it */
     bool upload_waits; /* upload() had nothing */
@@ -145,15 +147,20 @@ struct link *link_take(struct links *links, struct attempt *attempt);
 /* The attempt needs it no more. */
 void link_release(struct link *link, bool reusable);
 
-/* Sends a part of the bytes at data and, in a plain connection, of those of tail behind them. > 0, LINK_AGAIN
- * or LINK_BROKEN. After LINK_AGAIN the same bytes must come again. */
-ssize_t link_send(struct link *link, const char *data, size_t len, const char *tail, size_t tail_len);
+/* Sends a part of the bytes at data and, in a plain connection, of those of tail behind them. more: others
+ * follow at once. > 0, LINK_AGAIN or LINK_BROKEN. After LINK_AGAIN the same bytes must come again. */
+ssize_t link_send(struct link *link, const char *data, size_t len, const char *tail, size_t tail_len,
+                  bool more);
+
+/* The same in a plain connection with bytes of a file; LINK_NO_FILE: they could not be read in this way. */
+ssize_t link_send_file(struct link *link, int fd, int64_t at, size_t len);
 
 /* > 0, 0 at the end, LINK_AGAIN or LINK_BROKEN (link->error says why). */
 ssize_t link_receive(struct link *link, char *out, size_t max);
 
-#define LINK_AGAIN  (-1)
-#define LINK_BROKEN (-2)
+#define LINK_AGAIN   (-1)
+#define LINK_BROKEN  (-2)
+#define LINK_NO_FILE (-3)
 
 /* Notes why in link->error. LINK_BROKEN. */
 ssize_t link_broken(struct link *link, const char *why);
@@ -185,6 +192,9 @@ bool link_has_read_more(const struct link *link);
 
 /* Builds the head. 0, or -1 when out of memory. */
 int attempt_prepare(struct attempt *attempt, const struct upstream_request *request);
+
+/* What the connection is to be watched for, so that the sending goes on: EPOLLOUT or 0. */
+uint32_t attempt_sends(const struct attempt *attempt);
 
 /* Sends what can be sent. Returns false when that was the attempt's end. */
 bool attempt_pump(struct attempt *attempt);

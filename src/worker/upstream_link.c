@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -76,20 +77,39 @@ ssize_t link_broken(struct link *link, const char *why)
     return LINK_BROKEN;
 }
 
-ssize_t link_send(struct link *link, const char *data, size_t len, const char *tail, size_t tail_len)
+ssize_t link_send(struct link *link, const char *data, size_t len, const char *tail, size_t tail_len,
+                  bool more)
 {
     if (link->tls)
         return link_send_tls(link, data, len);
     struct iovec parts[2] = {{(void *)(uintptr_t)data, len}, {(void *)(uintptr_t)tail, tail_len}};
     const struct msghdr message = {.msg_iov = parts, .msg_iovlen = tail_len > 0 ? 2 : 1};
+    const int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (more ? MSG_MORE : 0);
     for (;;) {
-        ssize_t sent = sendmsg(link->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t sent = sendmsg(link->fd, &message, flags);
         if (sent >= 0)
             return sent;
         if (errno == EAGAIN)
             return LINK_AGAIN;
         if (errno != EINTR)
             return link_broken(link, strerror(errno));
+    }
+}
+
+ssize_t link_send_file(struct link *link, int fd, int64_t at, size_t len)
+{
+    for (;;) {
+        off_t offset = (off_t)at;
+        ssize_t sent = sendfile(link->fd, fd, &offset, len);
+        if (sent > 0)
+            return sent;
+        if (sent < 0 && errno == EAGAIN)
+            return LINK_AGAIN;
+        /* Of other errors nobody knows whose they are; a read, or the next send, tells. */
+        if (sent < 0 && (errno == EPIPE || errno == ECONNRESET || errno == ETIMEDOUT))
+            return link_broken(link, strerror(errno));
+        if (sent == 0 || errno != EINTR)
+            return LINK_NO_FILE;
     }
 }
 

@@ -1,6 +1,6 @@
 /*
- * upstream_request: an attempt's way out: its head in one block, its body from memory, from the spool's file
- * or as it comes from the client.
+ * upstream_request: an attempt's way out: its head in one block, its body from the spool's file and from
+ * memory, or as it comes from the client.
  */
 #include "worker/upstream_internal.h"
 
@@ -14,7 +14,8 @@
 
 #define COPY_BYTES  (16 * 1024) /* a TLS record's worth */
 #define PIECE_BYTES (16 * 1024)
-#define PIECE_FRAME 32 /* a chunk's size line and end */
+#define PIECE_FRAME 32           /* a chunk's size line and end */
+#define FILE_BYTES  (256 * 1024) /* of a file at once: a call that has taken them shows progress */
 
 /* ---- the head */
 
@@ -88,8 +89,8 @@ int attempt_prepare(struct attempt *attempt, const struct upstream_request *requ
 
     /* A body in memory goes out together with the head; inside TLS that takes a copy. */
     const char *memory = request->body == UPSTREAM_BODY_SPOOL ? spool_memory(request->spool) : NULL;
-    size_t tail_len = memory != NULL ? (size_t)attempt->body_left : 0;
-    size_t copy = attempt->conf->base_url.https && tail_len <= COPY_BYTES ? tail_len : 0;
+    size_t tail_len = request->body == UPSTREAM_BODY_SPOOL ? request->spool->mem_len : 0;
+    size_t copy = memory != NULL && attempt->conf->base_url.https && tail_len <= COPY_BYTES ? tail_len : 0;
     attempt->block = recycle_malloc(head_size(request) + copy);
     if (attempt->block == NULL)
         return -1;
@@ -97,12 +98,14 @@ int attempt_prepare(struct attempt *attempt, const struct upstream_request *requ
     attempt->head_len = (size_t)(end - attempt->block);
     if (copy > 0)
         end = put(end, memory, copy);
+    attempt->pieces = attempt->conf->base_url.https;
     attempt->out = attempt->block;
     attempt->out_len = (size_t)(end - attempt->block);
-    attempt->tail = memory;
     attempt->tail_len = tail_len - copy;
-    if (memory != NULL)
-        attempt->body_left = 0;
+    if (request->body == UPSTREAM_BODY_SPOOL) {
+        attempt->tail = request->spool->data;
+        attempt->body_left = spool_file_len(request->spool);
+    }
     return 0;
 }
 
@@ -110,11 +113,23 @@ int attempt_prepare(struct attempt *attempt, const struct upstream_request *requ
 
 enum next { NEXT_OUT, NEXT_WAIT, NEXT_END, NEXT_FAILED };
 
+static bool make_piece(struct attempt *attempt)
+{
+    if (attempt->piece == NULL)
+        attempt->piece = recycle_malloc(PIECE_BYTES + PIECE_FRAME);
+    return attempt->piece != NULL;
+}
+
 static enum next next_of_file(struct attempt *attempt)
 {
-    if (attempt->body_left == 0)
-        return NEXT_END;
-    ssize_t got = spool_read(attempt->spool, attempt->body_at, attempt->piece, PIECE_BYTES);
+    if (!attempt->pieces) {
+        attempt->file_out = attempt->body_left < FILE_BYTES ? (size_t)attempt->body_left : FILE_BYTES;
+        return NEXT_OUT;
+    }
+    if (!make_piece(attempt))
+        return NEXT_FAILED;
+    ssize_t got = spool_read(attempt->spool, attempt->body_at, attempt->piece,
+                             attempt->body_left < PIECE_BYTES ? (size_t)attempt->body_left : PIECE_BYTES);
     if (got <= 0 || got > attempt->body_left)
         return NEXT_FAILED;
     attempt->out = attempt->piece;
@@ -127,9 +142,11 @@ static enum next next_of_file(struct attempt *attempt)
 static enum next next_of_stream(struct attempt *attempt)
 {
     bool is_chunked = attempt->body_left < 0;
-    char *data = attempt->piece + PIECE_FRAME / 2;
     if (attempt->body_left == 0)
         return NEXT_END;
+    if (!make_piece(attempt))
+        return NEXT_FAILED;
+    char *data = attempt->piece + PIECE_FRAME / 2;
     size_t max = !is_chunked && attempt->body_left < PIECE_BYTES ? (size_t)attempt->body_left : PIECE_BYTES;
     ssize_t got = attempt->events.upload(attempt->arg, data, max);
     if (got == UPSTREAM_UPLOAD_WAIT)
@@ -155,20 +172,15 @@ static enum next next_of_stream(struct attempt *attempt)
 
 static enum next next_out(struct attempt *attempt)
 {
+    attempt->out_at = attempt->out_len = 0;
+    if (attempt->body == UPSTREAM_BODY_STREAM)
+        return next_of_stream(attempt);
+    if (attempt->body == UPSTREAM_BODY_SPOOL && attempt->body_left > 0)
+        return next_of_file(attempt);
     attempt->out = attempt->tail;
     attempt->out_len = attempt->tail_len;
-    attempt->out_at = 0;
     attempt->tail_len = 0;
-    if (attempt->out_len > 0)
-        return NEXT_OUT;
-    if (attempt->body == UPSTREAM_BODY_NONE)
-        return NEXT_END;
-    if (attempt->piece == NULL && attempt->body_left != 0) {
-        attempt->piece = recycle_malloc(PIECE_BYTES + PIECE_FRAME);
-        if (attempt->piece == NULL)
-            return NEXT_FAILED;
-    }
-    return attempt->body == UPSTREAM_BODY_SPOOL ? next_of_file(attempt) : next_of_stream(attempt);
+    return attempt->out_len > 0 ? NEXT_OUT : NEXT_END;
 }
 
 void attempt_free_request(struct attempt *attempt)
@@ -184,6 +196,12 @@ void attempt_free_request(struct attempt *attempt)
 static void went_out(struct attempt *attempt, size_t sent)
 {
     size_t left = attempt->out_len - attempt->out_at;
+    if (attempt->file_out > 0) {
+        attempt->file_out -= sent;
+        attempt->body_at += (int64_t)sent;
+        attempt->body_left -= (int64_t)sent;
+        return;
+    }
     if (sent <= left) {
         attempt->out_at += sent;
         return;
@@ -192,6 +210,22 @@ static void went_out(struct attempt *attempt, size_t sent)
     attempt->out_len = attempt->tail_len;
     attempt->out_at = sent - left;
     attempt->tail_len = 0;
+}
+
+/* What stands ready to be sent: > 0, LINK_AGAIN, LINK_BROKEN or LINK_NO_FILE. */
+static ssize_t send_out(struct attempt *attempt)
+{
+    bool file_left = attempt->body == UPSTREAM_BODY_SPOOL && attempt->body_left > 0;
+    if (attempt->file_out > 0)
+        return link_send_file(attempt->link, attempt->spool->fd, attempt->body_at, attempt->file_out);
+    return link_send(attempt->link, attempt->out + attempt->out_at, attempt->out_len - attempt->out_at,
+                     attempt->tail, file_left ? 0 : attempt->tail_len, file_left);
+}
+
+uint32_t attempt_sends(const struct attempt *attempt)
+{
+    bool ready = attempt->out_at < attempt->out_len || attempt->file_out > 0;
+    return ready && !attempt->sent ? EPOLLOUT : 0;
 }
 
 void attempt_stop_sending(struct attempt *attempt)
@@ -207,9 +241,8 @@ bool attempt_pump(struct attempt *attempt)
     uint32_t in = attempt->paused ? 0 : EPOLLIN;
     attempt->upload_waits = false;
     while (!attempt->sent) {
-        if (attempt->out_at < attempt->out_len) {
-            ssize_t sent = link_send(attempt->link, attempt->out + attempt->out_at,
-                                     attempt->out_len - attempt->out_at, attempt->tail, attempt->tail_len);
+        if (attempt_sends(attempt)) {
+            ssize_t sent = send_out(attempt);
             if (sent == LINK_AGAIN) {
                 link_watch(attempt->link, in | EPOLLOUT);
                 return true;
@@ -219,6 +252,11 @@ bool attempt_pump(struct attempt *attempt)
                 (void)shutdown(attempt->link->fd, SHUT_WR);
                 attempt_stop_sending(attempt);
                 return true;
+            }
+            if (sent == LINK_NO_FILE) { /* then its reading shows what is wrong */
+                attempt->file_out = 0;
+                attempt->pieces = true;
+                continue;
             }
             attempt->active_ms = loop_now(attempt->upstream->loop);
             went_out(attempt, (size_t)sent);

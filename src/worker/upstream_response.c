@@ -220,7 +220,7 @@ static bool take(struct attempt *attempt, const char *data, size_t len)
             attempt_fail(attempt, KIND_BROKEN, "out of memory");
             return false;
         }
-        link_watch(attempt->link, attempt->out_at < attempt->out_len ? EPOLLOUT : 0);
+        link_watch(attempt->link, attempt_sends(attempt));
         return false;
     case FEED_DONE:
         attempt_complete(attempt, attempt->keep && attempt->sent && used == len);
@@ -277,8 +277,7 @@ void attempt_unhold(struct attempt *attempt)
     struct buf held = attempt->held;
     attempt->held = (struct buf){0};
     attempt->paused = false;
-    uint32_t out = attempt->out_at < attempt->out_len ? EPOLLOUT : 0;
-    link_watch(attempt->link, EPOLLIN | out);
+    link_watch(attempt->link, EPOLLIN | attempt_sends(attempt));
     if (held.len == 0 || take(attempt, held.data, held.len))
         attempt_receive(attempt);
     buf_fini(&held);

@@ -19,6 +19,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -206,6 +207,8 @@ WRAP(ECONNRESET, ssize_t, send, (int fd, const void *p, size_t n, int f), (fd, p
 WRAP(ECONNRESET, ssize_t, sendto,
      (int fd, const void *p, size_t n, int f, const struct sockaddr *a, socklen_t l), (fd, p, n, f, a, l))
 WRAP(ECONNRESET, ssize_t, sendmsg, (int fd, const struct msghdr *m, int f), (fd, m, f))
+WRAP(EIO, ssize_t, sendfile, (int to, int fd, off_t *o, size_t n), (to, fd, o, n))
+WRAP(EIO, ssize_t, sendfile64, (int to, int fd, off_t *o, size_t n), (to, fd, o, n))
 WRAP(ECONNRESET, ssize_t, recv, (int fd, void *p, size_t n, int f), (fd, p, n, f))
 WRAP(ECONNRESET, ssize_t, recvfrom, (int fd, void *p, size_t n, int f, struct sockaddr *a, socklen_t *l),
      (fd, p, n, f, a, l))

@@ -6,7 +6,10 @@
 
 #include "base/secret.h"
 
+#include <limits.h>
 #include <stdlib.h>
+#include <sys/sendfile.h>
+#include <sys/syscall.h>
 
 /* ---- answers */
 
@@ -119,6 +122,37 @@ END_TEST
 
 /* ---- requests */
 
+/* The system's, which does as the test says. */
+static struct {
+    size_t most; /* bytes at once */
+    off_t until; /* from there on it refuses, as file systems do that know nothing of it */
+    int waits;   /* so often the socket takes nothing */
+    off_t sent;
+} files = {SIZE_MAX, LONG_MAX, 0, 0};
+
+ssize_t sendfile(int out, int in, off_t *at, size_t len)
+{
+    if (*at >= files.until) {
+        errno = EINVAL;
+        return -1;
+    }
+    if (*at > 0 && files.waits > 0) {
+        files.waits--;
+        errno = EAGAIN;
+        return -1;
+    }
+    size_t max = len < files.most ? len : files.most;
+    if (files.until - *at < (off_t)max)
+        max = (size_t)(files.until - *at);
+#if defined(SYS_sendfile64)
+    ssize_t n = syscall(SYS_sendfile64, out, in, at, max);
+#else
+    ssize_t n = syscall(SYS_sendfile, out, in, at, max);
+#endif
+    files.sent += n > 0 ? n : 0;
+    return n;
+}
+
 START_TEST(head_as_it_is_sent)
 {
     char expected[256];
@@ -146,7 +180,18 @@ START_TEST(body_from_memory)
 }
 END_TEST
 
-/* From memory in more than one go, and from a file. */
+/* From memory in more than one go, from a file, and from both; whatever becomes of sendfile(). */
+static const struct {
+    size_t limit;
+    size_t last; /* bytes that are appended alone */
+    size_t sendfile_most;
+    size_t sendfile_until;
+    int sendfile_waits;
+} bodies[] = {
+    {2 * LARGE, 0, LARGE, LARGE, 0}, {1024, 0, LARGE, LARGE, 0}, {1024, 500, LARGE, LARGE, 0},
+    {1024, 500, 5000, LARGE, 5},     {1024, 500, 0, 0, 0},       {1024, 0, 5000, 100000, 0},
+};
+
 START_TEST(large_bodies)
 {
     char *text = malloc(LARGE + 1);
@@ -156,16 +201,40 @@ START_TEST(large_bodies)
     text[LARGE - 1] = '!';
     text[LARGE] = '\0';
     spool_fini(&world.spool);
-    spool_init(&world.spool, _i == 0 ? 2 * LARGE : 1024);
-    ck_assert_int_eq(spool_append(&world.spool, text, LARGE), 0);
-    ck_assert_int_eq(spool_memory(&world.spool) != NULL, _i == 0);
+    spool_init(&world.spool, bodies[_i].limit);
+    const size_t first = LARGE - bodies[_i].last;
+    ck_assert_int_eq(spool_append(&world.spool, text, first), 0);
+    ck_assert_int_eq(spool_append(&world.spool, text + first, bodies[_i].last), 0);
+    ck_assert_int_eq(spool_memory(&world.spool) != NULL, bodies[_i].limit > LARGE);
+    files.most = bodies[_i].sendfile_most;
+    files.until = (off_t)bodies[_i].sendfile_until;
+    files.waits = bodies[_i].sendfile_waits;
     world.expect = "!";
     answer(OK "Content-Length: 2\r\n\r\nok");
     begin("POST", UPSTREAM_BODY_SPOOL, 0, NULL);
     run(is_done);
     ck_assert_int_eq(world.result, UPSTREAM_COMPLETE);
     ck_assert_str_eq(strstr(world.request.data, "\r\n\r\n") + 4, text);
+    ck_assert_int_eq(files.waits, 0);
+    int64_t file_len = spool_file_len(&world.spool);
+    ck_assert_int_eq(files.sent, file_len < files.until ? file_len : files.until);
     free(text);
+}
+END_TEST
+
+/* Somebody has cut it: a short body must not look like a whole one. */
+START_TEST(a_file_that_was_cut)
+{
+    char *text = calloc(1, LARGE);
+    ck_assert_ptr_nonnull(text);
+    ck_assert_int_eq(spool_append(&world.spool, text, LARGE), 0);
+    ck_assert_int_eq(ftruncate(world.spool.fd, LARGE / 2), 0);
+    free(text);
+    world.expect = "never";
+    begin("POST", UPSTREAM_BODY_SPOOL, 0, NULL);
+    run(is_done);
+    ck_assert_int_eq(world.result, UPSTREAM_FAILED);
+    ck_assert_str_eq(world.reason, "the request's body could not be read");
 }
 END_TEST
 
@@ -253,7 +322,8 @@ int main(void)
     tcase_add_test(tc, no_memory_for_a_head);
     tcase_add_test(tc, head_as_it_is_sent);
     tcase_add_test(tc, body_from_memory);
-    tcase_add_loop_test(tc, large_bodies, 0, 2);
+    tcase_add_loop_test(tc, large_bodies, 0, (int)(sizeof bodies / sizeof bodies[0]));
+    tcase_add_test(tc, a_file_that_was_cut);
     tcase_add_loop_test(tc, streamed_bodies, 0, 2);
     tcase_add_test(tc, a_streamed_body_that_is_too_short);
     tcase_add_test(tc, refused_in_the_middle);
