@@ -138,6 +138,8 @@ static enum step_result step_commit(struct relay *relay)
     env->clock(env->clock_arg, &now);
     relay->first_byte_ms = now.mono_ms - relay->began.mono_ms;
     header_list_fini(&relay->upstream_headers);
+    if (relay->attempt == NULL || env->has_sent(relay->attempt))
+        spool_fini(&relay->spool); /* an answer may take minutes, and hundreds of them memory */
     relay->step = RELAY_STREAM;
     relay->streaming = !relay->body_complete;
     relay->relays->streams += relay->streaming;

@@ -42,6 +42,7 @@ struct relay_env {
     struct attempt *(*start)(void *upstream, const struct upstream_request *request,
                              const struct upstream_events *events, void *arg);
     void (*resume)(struct attempt *attempt);
+    bool (*has_sent)(const struct attempt *attempt);
     void (*abort)(struct attempt **attempt);
     void (*discard)(struct attempt **attempt, struct dump_attempt **dump);
     void *store;

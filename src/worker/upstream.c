@@ -243,6 +243,11 @@ void upstream_resume(struct attempt *attempt)
     attempt_wake(attempt);
 }
 
+bool upstream_has_sent(const struct attempt *attempt)
+{
+    return attempt->sent;
+}
+
 void upstream_abort(struct attempt **attempt)
 {
     if (*attempt == NULL)

@@ -80,6 +80,9 @@ struct attempt *upstream_start(struct upstream *upstream, const struct upstream_
 /* There is room for body bytes again, or there are upload bytes again. */
 void upstream_resume(struct attempt *attempt);
 
+/* Whether it needs the request's body no more: all of it was sent, or no more of it will be. */
+bool upstream_has_sent(const struct attempt *attempt);
+
 /* Ends the attempt without further events and closes its connection. *attempt becomes NULL; NULL is allowed.
  */
 void upstream_abort(struct attempt **attempt);

@@ -234,6 +234,7 @@ static int make_parts(struct worker *worker)
         .upstream = worker->upstream,
         .start = env_start,
         .resume = upstream_resume,
+        .has_sent = upstream_has_sent,
         .abort = upstream_abort,
         .discard = upstream_discard,
         .store = worker,

@@ -22,6 +22,7 @@ struct attempt {
     bool running;
     bool paused;       /* it got false for body bytes, and no resume since */
     bool upload_waits; /* the same for its upload */
+    bool sent_all;     /* it needs the body no more */
     int number;        /* of all starts, from 1 */
     /* for who plays it */
     bool has_head;
@@ -98,6 +99,12 @@ static void world_resume(struct attempt *attempt)
     attempt->paused = false;
     attempt->upload_waits = false;
     world.resumes++;
+}
+
+static bool world_has_sent(const struct attempt *attempt)
+{
+    world_must(attempt->running, "only what runs is asked");
+    return attempt->sent_all;
 }
 
 static void end_attempt(struct attempt **attempt, int *counter)
@@ -195,6 +202,7 @@ static void world_init(void)
         .pools = &world.pool,
         .start = world_start,
         .resume = world_resume,
+        .has_sent = world_has_sent,
         .abort = world_abort,
         .discard = world_discard,
         .refresh = world_refresh,

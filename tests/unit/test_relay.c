@@ -75,6 +75,31 @@ START_TEST(fails_over_twice)
 }
 END_TEST
 
+/* A body is kept until no attempt needs it any more, and not longer. */
+START_TEST(body_goes_with_the_answer)
+{
+    bool sent = _i != 0;
+    struct relay *relay = begin("POST", "/openai/x", 4, "Bearer claviger");
+    ck_assert_uint_eq(relay_body(relay, "body", 4), 4);
+    end_body(relay);
+    const struct spool *spool = world.attempt->request.spool;
+    world.attempt->sent_all = true;
+    head(429, NULL, NULL);
+    relays_run(world.relays);
+    ck_assert_int_eq(spool->len, 4); /* for the next key */
+    world.attempt->sent_all = sent;
+    head(200, NULL, NULL);
+    relays_run(world.relays);
+    ck_assert(relay_answered(relay));
+    ck_assert_int_eq(spool->len, sent ? 0 : 4);
+    ck_assert(sent == (spool->data == NULL));
+    done(UPSTREAM_COMPLETE, NULL);
+    relays_run(world.relays);
+    finish(&relay, true);
+    ck_assert_uint_eq(world.logged_in, 4);
+}
+END_TEST
+
 START_TEST(exhausted_after_the_last)
 {
     static const char *const seconds[] = {"5", "3", "10"};
@@ -349,6 +374,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, world_init, world_fini);
     tcase_add_test(tcase, whole_short_answer);
     tcase_add_test(tcase, fails_over_twice);
+    tcase_add_loop_test(tcase, body_goes_with_the_answer, 0, 2);
     tcase_add_test(tcase, exhausted_after_the_last);
     tcase_add_test(tcase, one_look_at_the_keys_a_turn);
     tcase_add_test(tcase, exhausted_at_the_start);
