@@ -5,6 +5,7 @@
 #include "io/spool.h"
 
 #include "base/fd.h"
+#include "base/recycle.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +16,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define FIRST_CAP 4096
+#define FIRST_CAP     4096
+#define BELIEVE_BYTES (16 * 1024) /* an announced length is believed when so many have come */
 
 void spool_init(struct spool *spool, size_t memory_limit)
 {
@@ -24,9 +26,14 @@ void spool_init(struct spool *spool, size_t memory_limit)
 
 void spool_fini(struct spool *spool)
 {
-    free(spool->data);
+    recycle_free(spool->data);
     fd_close(&spool->fd);
     spool_init(spool, spool->memory_limit);
+}
+
+void spool_expect(struct spool *spool, int64_t len)
+{
+    spool->expected = len;
 }
 
 void spool_show(struct spool *spool, char *data, size_t len)
@@ -52,7 +59,13 @@ static int grow(struct spool *spool, size_t len)
         cap *= 2;
     if (cap < need || cap > limit)
         cap = limit;
-    char *data = realloc(spool->data, cap);
+    /* What is announced, and no more than that, is taken at once: nothing has to be copied again. */
+    int64_t all = spool->expected - spool_file_len(spool);
+    if (spool->len >= BELIEVE_BYTES && all > 0 && need <= SPOOL_PIECE && need <= (uint64_t)all) {
+        cap = (uint64_t)all < SPOOL_PIECE ? (size_t)all : SPOOL_PIECE;
+        cap = cap < limit ? cap : limit;
+    }
+    char *data = recycle_realloc(spool->data, cap);
     if (data == NULL)
         return -1;
     spool->data = data;
@@ -107,7 +120,7 @@ int64_t spool_file_len(const struct spool *spool)
 
 static void free_memory(struct spool *spool)
 {
-    free(spool->data);
+    recycle_free(spool->data);
     spool->data = NULL;
     spool->mem_len = 0;
     spool->mem_cap = 0;

@@ -20,10 +20,14 @@ struct spool {
     int64_t len; /* bytes in all */
     int fd;      /* -1 while the body is in memory */
     size_t memory_limit;
+    int64_t expected; /* bytes that were announced; 0 = not known */
 };
 
 void spool_init(struct spool *spool, size_t memory_limit);
 void spool_fini(struct spool *spool);
+
+/* So much was announced. Memory for it, up to SPOOL_PIECE, is taken at once when a begin of it has come. */
+void spool_expect(struct spool *spool, int64_t len);
 
 /* Makes it a body that stands in somebody else's memory: to be read only, and spool_fini() is not needed. */
 void spool_show(struct spool *spool, char *data, size_t len);

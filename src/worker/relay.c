@@ -252,6 +252,7 @@ static struct relay *begin(struct relays *relays, const struct relay_request *re
     relays->env.clock(relays->env.clock_arg, &relay->began);
     write_id(relay->id, relays->id_base + relays->id_next++);
     spool_init(&relay->spool, (size_t)relays->env.conf->limits.buffer_memory);
+    spool_expect(&relay->spool, request->framing.content_length);
     relays->count++;
     return relay;
 }

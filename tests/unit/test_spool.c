@@ -119,6 +119,7 @@ static const struct {
     {262144, {1, 4095, 1, 100000, 150000, 8048}, false},
     {300000, {4096, 4096, 200000, 91808}, true},
     {SIZE_MAX, {100000}, true},
+    {SIZE_MAX, {20000, 100000}, true},
     {10, {1000000, 1000000}, false},
     {300, {200, 200, 200, 50}, false},
     {262144, {262144, 262143, 1, 1}, false},
@@ -145,25 +146,34 @@ static void expect_file(const struct spool *spool)
     expect_content(&file, 0, 4096);
 }
 
-START_TEST(same_bytes)
+static size_t size_of(const size_t pieces[6])
+{
+    size_t size = 0;
+    for (size_t i = 0; i < 6; i++)
+        size += pieces[i];
+    return size;
+}
+
+static void keep_body(size_t limit, const size_t pieces[6], bool memory, int64_t expected)
 {
     struct spool spool;
 
-    spool_init(&spool, bodies[_i].limit);
-    for (size_t i = 0; i < 6 && bodies[_i].pieces[i] > 0; i++) {
-        append(&spool, bodies[_i].pieces[i]);
-        ck_assert_uint_le(spool.mem_cap, bodies[_i].limit); /* never more memory than allowed */
+    spool_init(&spool, limit);
+    spool_expect(&spool, expected);
+    for (size_t i = 0; i < 6 && pieces[i] > 0; i++) {
+        append(&spool, pieces[i]);
+        ck_assert_uint_le(spool.mem_cap, limit); /* never more memory than allowed */
         if (spool.fd >= 0)
             ck_assert_uint_le(spool.mem_cap, SPOOL_PIECE);
     }
-    ck_assert((spool_memory(&spool) != NULL) == bodies[_i].memory);
-    ck_assert((spool.fd < 0) == bodies[_i].memory);
+    ck_assert((spool_memory(&spool) != NULL) == memory);
+    ck_assert((spool.fd < 0) == memory);
     expect_body(&spool);
-    if (!bodies[_i].memory)
+    if (!memory)
         expect_file(&spool);
     ck_assert_int_eq(spool_settle(&spool), 0);
     expect_body(&spool);
-    if (bodies[_i].memory) {
+    if (memory) {
         ck_assert_int_eq(spool_file_len(&spool), 0);
         for (size_t i = 0; i < (size_t)spool.len; i += 997)
             ck_assert_int_eq((unsigned char)spool_memory(&spool)[i], byte_at(i));
@@ -174,6 +184,15 @@ START_TEST(same_bytes)
     }
     spool_fini(&spool);
     ck_assert_int_eq(spool.fd, -1);
+}
+
+/* Whatever was announced. */
+START_TEST(same_bytes)
+{
+    const int64_t size = (int64_t)size_of(bodies[_i].pieces);
+    const int64_t expected[] = {-1, size, size - 1, size + 1, INT64_MAX};
+    for (int i = 0; i < COUNT(expected); i++)
+        keep_body(bodies[_i].limit, bodies[_i].pieces, bodies[_i].memory, expected[i]);
 }
 END_TEST
 
@@ -207,6 +226,26 @@ START_TEST(memory_doubles)
     }
     ck_assert_uint_eq(cap, 1 << 20);
     ck_assert_uint_eq(grown, 9); /* 4K to 1M */
+    spool_fini(&spool);
+}
+END_TEST
+
+/* Who announces much and sends little gets little; what has begun to come gets what it needs, and no more. */
+START_TEST(memory_for_what_was_announced)
+{
+    struct spool spool;
+
+    spool_init(&spool, 1 << 20);
+    spool_expect(&spool, 200000);
+    for (int i = 0; i < 64; i++)
+        append(&spool, 256);
+    ck_assert_uint_eq(spool.mem_cap, 16384);
+    append(&spool, 1);
+    ck_assert_uint_eq(spool.mem_cap, 200000);
+    append(&spool, 200000 - 16385);
+    ck_assert_uint_eq(spool.mem_cap, 200000);
+    append(&spool, 1);
+    expect_content(&spool, 0, 4096);
     spool_fini(&spool);
 }
 END_TEST
@@ -455,6 +494,7 @@ int main(void)
     tcase_add_loop_test(tc, same_bytes, 0, COUNT(bodies));
     tcase_add_test(tc, shown_memory);
     tcase_add_test(tc, memory_doubles);
+    tcase_add_test(tc, memory_for_what_was_announced);
     tcase_add_test(tc, reads_at_odd_places);
     tcase_add_test(tc, file_has_no_name);
     tcase_add_test(tc, without_tmpfile);
