@@ -24,7 +24,7 @@ struct tracer {
     struct buf waiting; /* the next message but for its end; empty = no spans */
     unsigned waiting_count;
     bool full; /* something found no room: nothing more is added before these have left */
-    bool due; /* they have waited long enough */
+    bool due;  /* they have waited long enough */
     bool draining;
     /* the message under way */
     struct attempt *attempt;
