@@ -26,6 +26,7 @@ struct link {
     bool watched;
     bool drained; /* the last read took all that was there */
     bool ending;  /* the provider has closed, or it broke; what came before may still be there */
+    bool holds;   /* idle: its TLS session may have read more than it gave out */
     int fd;
     struct loop_watch watch;
     int64_t idle_since_ms;

@@ -140,6 +140,7 @@ bool link_is_drained(const struct link *link)
 static void on_idle_event(struct link *link)
 {
     char byte;
+    link->holds = link->tls;
     if (!link->tls || link_receive(link, &byte, 1) != LINK_AGAIN)
         close_link(link);
 }
@@ -284,7 +285,7 @@ static void on_done(struct link *link, CURLcode code)
 static bool is_silent(struct link *link)
 {
     char byte;
-    if (!link_has_read_more(link) && recv(link->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN)
+    if (!link->holds && recv(link->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN)
         return true;
     return link->tls && link_receive(link, &byte, 1) == LINK_AGAIN;
 }

@@ -57,6 +57,14 @@ static void go_direct(struct link *link, SSL *session)
     link->session = session;
 }
 
+/* So that what stands there after a call is this call's. Clearing costs more than to look. */
+static void forget_errors(void)
+{
+    if (ERR_peek_error() != 0)
+        ERR_clear_error();
+    errno = 0;
+}
+
 /* What a call that did not succeed means. */
 static ssize_t judge(struct link *link, int result)
 {
@@ -81,8 +89,7 @@ static ssize_t judge(struct link *link, int result)
 static ssize_t send_direct(struct link *link, const char *data, size_t len)
 {
     size_t sent = 0;
-    ERR_clear_error();
-    errno = 0;
+    forget_errors();
     int result = SSL_write_ex(link->session, data, len, &sent);
     if (result == 1)
         return (ssize_t)sent;
@@ -93,8 +100,7 @@ static ssize_t send_direct(struct link *link, const char *data, size_t len)
 static ssize_t receive_direct(struct link *link, char *out, size_t max)
 {
     size_t got = 0;
-    ERR_clear_error();
-    errno = 0;
+    forget_errors();
     int result = SSL_read_ex(link->session, out, max, &got);
     return result == 1 ? (ssize_t)got : judge(link, result);
 }
@@ -149,10 +155,12 @@ bool link_rest_tls(struct link *link)
 {
     SSL *session = link->session != NULL ? link->session : session_of(link);
     char byte;
+    bool pending = session != NULL && SSL_has_pending(session) != 0;
     /* It may be something that TLS has to say. */
-    if (session != NULL && SSL_has_pending(session) && link_receive_tls(link, &byte, 1) != LINK_AGAIN)
+    if (pending && link_receive_tls(link, &byte, 1) != LINK_AGAIN)
         return false;
     if (session != NULL && link->session == NULL && link_may_go_direct())
         go_direct(link, session);
+    link->holds = pending || link->session == NULL;
     return true;
 }
