@@ -246,17 +246,40 @@ static bool is_plain(unsigned char c, const char *also)
     return *also == '\0';
 }
 
+/* The same of eight bytes; of some it may say no. */
+static bool eight_are_taken(const unsigned char *p, const char *also)
+{
+    const uint64_t each = UINT64_C(0x0101010101010101);
+    uint64_t found = 0;
+    uint64_t word;
+    memcpy(&word, p, sizeof word);
+    for (; *also != '\0'; also++) {
+        uint64_t zero = word ^ (each * (unsigned char)*also);
+        found |= (zero - each) & ~zero;
+    }
+    return (found & (each * 0x80)) == 0 && eight_are_plain(p);
+}
+
+/* How many of the bytes at the begin are taken. The last eight may have been looked at in part before. */
+static size_t count_taken(const unsigned char *p, size_t len, const char *also)
+{
+    size_t i = 0;
+    while (len - i >= 8 && eight_are_taken(p + i, also))
+        i += 8;
+    if (i > 0 && len - i < 8 && eight_are_taken(p + len - 8, also))
+        return len;
+    while (i < len && is_plain(p[i], also))
+        i++;
+    return i;
+}
+
 void buf_escape(struct buf *b, const char *s, size_t len, const char *also)
 {
     const unsigned char *p = (const unsigned char *)s;
     size_t start = 0; /* of the run that goes out as it is */
     size_t i = 0;
 
-    while (i < len) {
-        if (is_plain(p[i], also)) {
-            i++;
-            continue;
-        }
+    while ((i += count_taken(p + i, len - i, also)) < len) {
         size_t n = utf8_length(p + i, len - i);
         /* U+0080 to U+009F are control characters too: some terminals take C2 9B for an escape sequence. */
         bool control = n == 2 && p[i] == 0xc2 && p[i + 1] < 0xa0;
