@@ -106,9 +106,9 @@ static bool has_name(const struct header *h, const char *name, size_t len)
     return h->name_len == len && compare(h->name, name, len) == 0;
 }
 
-bool header_is(const struct header *h, const char *name)
+bool header_same_name(const char *a, const char *b, size_t len)
 {
-    return has_name(h, name, strlen(name));
+    return compare(a, b, len) == 0;
 }
 
 const struct header *header_find(const struct header_list *list, const char *name)
@@ -187,32 +187,17 @@ bool header_value_has_token(const char *value, const char *token)
     return false;
 }
 
+/* RFC 9110 section 5.6.2: a bit for each of 0 to 127. */
 static bool is_token_char(char c)
 {
-    unsigned char folded = lower(c);
-
-    if ((folded >= 'a' && folded <= 'z') || (c >= '0' && c <= '9'))
-        return true;
-    switch (c) {
-    case '!':
-    case '#':
-    case '$':
-    case '%':
-    case '&':
-    case '\'':
-    case '*':
-    case '+':
-    case '-':
-    case '.':
-    case '^':
-    case '_':
-    case '`':
-    case '|':
-    case '~':
-        return true;
-    default:
-        return false;
-    }
+    static const uint32_t tokens[4] = {
+        0x00000000, /* control characters */
+        0x03ff6cfa, /* ! # $ % & ' * + - . 0 to 9 */
+        0xc7fffffe, /* A to Z ^ _ */
+        0x57ffffff, /* ` a to z | ~ */
+    };
+    unsigned char u = (unsigned char)c;
+    return u < 0x80 && (tokens[u / 32] >> (u % 32) & 1) != 0;
 }
 
 bool header_name_is_token(const char *name, size_t len)
@@ -300,7 +285,7 @@ static int name_set_init(struct name_set *set, const struct header_list *in)
         const char *cursor = h->value;
         struct name_ref element;
 
-        if (h->name_len != 10 || !header_is(h, "Connection"))
+        if (!header_is(h, "Connection"))
             continue;
         while (next_element(&cursor, &element)) {
             if (element_is(&element, "keep-alive") || element_is(&element, "close"))
@@ -351,7 +336,7 @@ int header_copy_end_to_end(const struct header_list *in, const char *const *prot
 
         if (is_hop_by_hop(h->name, h->name_len))
             continue;
-        if (h->name_len == 14 && header_is(h, "Content-Length"))
+        if (header_is(h, "Content-Length"))
             continue;
         if (name_set_has(&named, h) && !is_protected(h, protect))
             continue;

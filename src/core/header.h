@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct header {
     const char *name;  /* NUL-terminated */
@@ -43,8 +44,16 @@ size_t header_count(const struct header_list *list, const char *name);
 /* Removes every field of that name, keeping the order of the others; returns how many. */
 size_t header_remove(struct header_list *list, const char *name);
 
-/* Whether a field's name is `name`, without regard to case. */
-bool header_is(const struct header *h, const char *name);
+/* Whether the len bytes of two names are the same, without regard to case. */
+bool header_same_name(const char *a, const char *b, size_t len);
+
+/* Whether a field's name is `name`, without regard to case. Inline: most are of another length than a name
+ * that the compiler knows. */
+static inline bool header_is(const struct header *h, const char *name)
+{
+    size_t len = strlen(name);
+    return h->name_len == len && header_same_name(h->name, name, len);
+}
 
 /* Whether a comma-separated value (RFC 9110 section 5.6.1) has the token, without regard to case. */
 bool header_value_has_token(const char *value, const char *token);

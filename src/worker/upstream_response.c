@@ -26,7 +26,7 @@ static bool keeps_alive(const struct response_head *head)
     bool keep = !head->http10;
     for (size_t i = 0; i < head->headers.count; i++) {
         const struct header *field = &head->headers.items[i];
-        if (field->name_len != strlen("Connection") || !header_is(field, "Connection"))
+        if (!header_is(field, "Connection"))
             continue;
         if (header_value_has_token(field->value, "close"))
             return false;
