@@ -169,7 +169,8 @@ static int name_anew(const char *sql, const char *name, char **renamed)
     at += strlen(name) + (sqlite3_strnicmp(sql + at, name, (int)strlen(name)) != 0 ? 2 : 0); /* in quotes */
     if (strlen(sql) <= at)
         return SQLITE_ERROR;
-    *renamed = sqlite3_mprintf("%s%s_until_%lld%s", begin, name, (long long)time(NULL), sql + at);
+    /* In quotes: behind a name that was in quotes the rest may begin with a letter. */
+    *renamed = sqlite3_mprintf("%s\"%w_until_%lld\"%s", begin, name, (long long)time(NULL), sql + at);
     return *renamed != NULL ? SQLITE_OK : SQLITE_NOMEM;
 }
 

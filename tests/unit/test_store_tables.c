@@ -94,6 +94,7 @@ START_TEST(test_in_the_way)
     } cases[] = {
         {"DROP TABLE usage; CREATE VIEW usage AS SELECT 'precious' AS hour", "usage"},
         {"DROP TABLE usage; CREATE VIEW IF NOT EXISTS main.\"usage\"(hour) AS SELECT 'precious'", "usage"},
+        {"DROP VIEW keys; CREATE VIEW \"keys\"AS SELECT 'precious' AS mine", "keys"},
         {"DROP TABLE usage; CREATE INDEX usage ON key_state(hint)", ""},
         {"DROP TABLE key_state; CREATE VIEW [key_state] AS SELECT 'precious' AS provider", "key_state"},
         {"DROP VIEW keys; CREATE VIEW Keys AS SELECT 'precious' AS mine FROM key_state", "keys"},
@@ -186,7 +187,7 @@ int main(void)
     tcase_add_test(tcase, test_version_1);
     tcase_add_test(tcase, test_version_1_with_another_usage);
     tcase_add_loop_test(tcase, test_dropped, 0, 6);
-    tcase_add_loop_test(tcase, test_in_the_way, 0, 12);
+    tcase_add_loop_test(tcase, test_in_the_way, 0, 13);
     tcase_add_loop_test(tcase, test_damage_in_a_large_file, 0, 2);
     suite_add_tcase(suite, tcase);
     return suite_run(suite);
