@@ -23,7 +23,7 @@ struct tracer {
     struct loop_timer timer;
     struct buf waiting; /* the next message but for its end; empty = no spans */
     unsigned waiting_count;
-    bool full; /* something found no room: nothing more is added before these have left */
+    bool full; /* something found no room behind a whole batch: nothing more is added before that has left */
     bool due;  /* they have waited long enough */
     bool draining;
     /* the message under way */
@@ -160,7 +160,7 @@ void tracer_add(struct tracer *tracer, const struct trace_request *request)
     }
     tracer->waiting.failed = false;
     tracer->waiting.len = before;
-    tracer->full = before > 0;
+    tracer->full = before >= TRACER_BATCH; /* with less it was large itself, or memory was short */
     drop(tracer, count);
 }
 

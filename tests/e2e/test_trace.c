@@ -13,10 +13,15 @@
 #define ID      "0123456789abcdef0123456789abcdef"
 #define PARENT  "00f067aa0ba902b7"
 
-static void open_traced(struct bench *b, const char *keys, const char *collector, const char *more)
+static void prepare_traced(struct bench *b, const char *keys, const char *collector, const char *more)
 {
     bench_prepare(b, &SUITE_APIS[1], keys, NULL);
     daemon_text(&b->daemon.top, "trace { endpoint = \"%s/v1/traces\" %s }", collector, more);
+}
+
+static void open_traced(struct bench *b, const char *keys, const char *collector, const char *more)
+{
+    prepare_traced(b, keys, collector, more);
     daemon_start(&b->daemon);
 }
 
@@ -208,6 +213,43 @@ START_TEST(a_bad_collector)
 }
 END_TEST
 
+/* A request whose spans find no room takes the room of no other. */
+START_TEST(too_large)
+{
+    enum { PATH_BYTES = 600000 }; /* it stands in them twice */
+    struct fake *collector = fake_start(NULL);
+    struct buf target = {0};
+    struct http_response r;
+    struct bench b;
+    size_t spans = 0;
+
+    buf_puts(&target, "/openai/v1/");
+    for (size_t i = 0; i < PATH_BYTES; i++)
+        buf_putc(&target, 'a');
+    ck_assert(!target.failed);
+    prepare_traced(&b, KEY0, fake_url(collector), "");
+    daemon_text(&b.daemon.limits, "header_size = 1M");
+    daemon_start(&b.daemon);
+    post(&b, NULL, 200);
+    http_fetch(b.daemon.port, &(struct http_request){.target = target.data, .body = "{}"}, &r);
+    ck_assert_int_eq(r.status, 200);
+    http_response_fini(&r);
+    post(&b, NULL, 200);
+    daemon_stop(&b.daemon); /* sends what waits */
+    b.daemon.pid = 0;
+    for (unsigned i = 1; i <= fake_requests(collector); i++) {
+        json_t *root;
+
+        spans += json_array_size(await_spans(collector, i, &root));
+        json_decref(root);
+    }
+    ck_assert_uint_eq(spans, 4);
+    buf_fini(&target);
+    bench_close(&b);
+    fake_stop(&collector);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("trace");
@@ -217,5 +259,6 @@ int main(void)
     tcase_add_loop_test(tc, who_is_traced, 0, (int)(sizeof(decisions) / sizeof(decisions[0])));
     tcase_add_test(tc, off);
     tcase_add_loop_test(tc, a_bad_collector, 0, (int)(sizeof(bad_collectors) / sizeof(bad_collectors[0])));
+    tcase_add_test(tc, too_large);
     return suite_run(s);
 }
