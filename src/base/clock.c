@@ -26,6 +26,13 @@ int64_t clock_mono_ms(void)
     return now_ms(CLOCK_MONOTONIC);
 }
 
+int64_t clock_slept_ms(void)
+{
+    int64_t mono_ms = now_ms(CLOCK_MONOTONIC);
+
+    return now_ms(CLOCK_BOOTTIME) - mono_ms;
+}
+
 int64_t clock_mono_us(void)
 {
     struct timespec ts;

@@ -16,6 +16,9 @@ int64_t clock_mono_ms(void);
 /* The same clock (CLOCK_MONOTONIC) in microseconds. */
 int64_t clock_mono_us(void);
 
+/* How long the machine has slept since it was started, which the monotonic clock does not count. */
+int64_t clock_slept_ms(void);
+
 /* RFC 3339 in UTC with milliseconds, "2026-11-22T17:00:00.123Z". What is before 1970 or after 9999 is written
  * as the nearest time that is not. */
 #define CLOCK_RFC3339_SIZE 32

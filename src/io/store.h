@@ -20,8 +20,9 @@
 struct store;
 
 struct store_clock {
-    int64_t mono_ms; /* clock_mono_ms() */
-    int64_t real_ms; /* clock_real_ms() */
+    int64_t mono_ms;  /* clock_mono_ms() */
+    int64_t real_ms;  /* clock_real_ms() */
+    int64_t slept_ms; /* clock_slept_ms(); only the housekeeper looks at it */
 };
 
 /*

@@ -151,7 +151,7 @@ static int write_batch(struct store_usage *usage, sqlite3 *db, size_t *count)
  * it outlives this process, as a reload would end it. */
 static bool clock_is_believed(struct usage_cells *cells, const struct store_clock *now)
 {
-    int64_t lead_ms = now->real_ms - now->mono_ms;
+    int64_t lead_ms = now->real_ms - now->mono_ms - now->slept_ms;
     int64_t step_ms = cells->lead_ms != 0 ? lead_ms - cells->lead_ms : 0;
     if (step_ms > STORE_USAGE_STEP_MS)
         cells->keep_until = now->mono_ms + STORE_USAGE_KEEP_MS;

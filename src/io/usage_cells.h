@@ -56,7 +56,7 @@ struct usage_cell {
 /* In shared memory, zeroed at the begin. Pages of cells that were never used are not touched. */
 struct usage_cells {
     _Atomic uint64_t writer; /* pid of who writes to the database, and when it last said so */
-    int64_t lead_ms;         /* the writer's: the wall clock's over the monotonic one; 0 = not seen */
+    int64_t lead_ms;         /* the writer's: the wall clock's over time since the start; 0 = not seen */
     int64_t keep_until;      /* the writer's: monotonic; old rows stay so long */
     _Atomic uint32_t used[USAGE_SLOTS]; /* so many cells of the slot were ever used, from the first on */
     struct usage_cell cells[USAGE_SLOTS][USAGE_CELLS];

@@ -67,6 +67,7 @@ static void clock_now(struct store_clock *now)
 {
     now->mono_ms = clock_mono_ms();
     now->real_ms = clock_real_ms();
+    now->slept_ms = clock_slept_ms();
 }
 
 static void report_trimmer(struct admin *admin)

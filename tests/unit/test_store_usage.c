@@ -384,6 +384,19 @@ START_TEST(test_clock_set_a_little)
 }
 END_TEST
 
+/* A machine that was suspended has a wall clock that is right. */
+START_TEST(test_suspended)
+{
+    const int64_t night_ms = 10 * INT64_C(3600000);
+
+    store_usage_init(&usage, &fx_shared->usage, 2);
+    expect_rows(0, 0, 0);
+    insert_hour(40);
+    fx_now.slept_ms += night_ms;
+    expect_rows(60000, night_ms, 0);
+}
+END_TEST
+
 /* Two daemons with one database. */
 START_TEST(test_two_daemons)
 {
@@ -510,6 +523,7 @@ int main(void)
     tcase_add_test(tcase, test_many_old_rows);
     tcase_add_loop_test(tcase, test_clock_set_ahead, 0, 2);
     tcase_add_test(tcase, test_clock_set_a_little);
+    tcase_add_test(tcase, test_suspended);
     tcase_add_test(tcase, test_two_daemons);
     tcase_add_test(tcase, test_list);
     tcase_add_test(tcase, test_list_of_the_future);
