@@ -9,14 +9,22 @@
 #include <string.h>
 
 /* Nothing in it steers the terminal, whoever has answered. */
-static void read_text(const json_t *object, const char *name, char *out, size_t size)
+static void copy_text(const char *text, char *out, size_t size)
 {
-    const char *text = json_string_value(json_object_get(object, name));
     (void)snprintf(out, size, "%s", text ? text : "");
     for (char *c = out; *c != '\0'; c++) {
-        if ((unsigned char)*c < ' ' || *c == 0x7f)
+        /* C1 control characters too (U+0080 to U+009F), which have two bytes */
+        if ((unsigned char)*c < ' ' || *c == 0x7f ||
+            ((unsigned char)c[0] == 0xc2 && (unsigned char)c[1] < 0xa0))
+            *c = '?';
+        else if (c > out && c[-1] == '?' && ((unsigned char)*c & 0xc0) == 0x80)
             *c = '?';
     }
+}
+
+static void read_text(const json_t *object, const char *name, char *out, size_t size)
+{
+    copy_text(json_string_value(json_object_get(object, name)), out, size);
 }
 
 static int64_t read_signed(const json_t *object, const char *name)
@@ -78,7 +86,7 @@ static int read_hour(json_t *object, struct top_hour *hour)
     json_object_foreach(marks, provider, minutes)
     {
         struct top_marks *item = &hour->marks[hour->marks_count++];
-        (void)snprintf(item->provider, sizeof(item->provider), "%s", provider);
+        copy_text(provider, item->provider, sizeof(item->provider));
         (void)read_counts(minutes, item->minutes, HISTORY_MINUTES);
     }
     return 0;

@@ -11,6 +11,7 @@
 
 #include <sqlite3.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -147,18 +148,22 @@ static int write_batch(struct store_usage *usage, sqlite3 *db, size_t *count)
     return code;
 }
 
-/* Whether a row is old by the wall clock: not just because somebody has set it far ahead. What was seen of
- * it outlives this process, as a reload would end it. */
+/* Whether a row is old by the wall clock: not just because somebody has set it far ahead. A clock that is
+ * doubted is believed when it is set right, or was left as it is for long. What was seen of it outlives this
+ * process, as a reload would end the doubt. */
 static bool clock_is_believed(struct usage_cells *cells, const struct store_clock *now)
 {
     int64_t lead_ms = now->real_ms - now->mono_ms - now->slept_ms;
-    int64_t step_ms = cells->lead_ms != 0 ? lead_ms - cells->lead_ms : 0;
-    if (step_ms > STORE_USAGE_STEP_MS)
+    bool is_ahead = cells->lead_ms != 0 && lead_ms - cells->lead_ms > STORE_USAGE_STEP_MS;
+    if (is_ahead && (cells->keep_until == 0 || llabs(lead_ms - cells->doubted_ms) > STORE_USAGE_STEP_MS)) {
+        cells->doubted_ms = lead_ms;
         cells->keep_until = now->mono_ms + STORE_USAGE_KEEP_MS;
-    else if (step_ms < -STORE_USAGE_STEP_MS)
-        cells->keep_until = 0;
+    }
+    if (is_ahead && now->mono_ms < cells->keep_until)
+        return false;
     cells->lead_ms = lead_ms;
-    return now->mono_ms >= cells->keep_until;
+    cells->keep_until = 0;
+    return true;
 }
 
 /* Old rows, a batch of them. */

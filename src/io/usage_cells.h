@@ -57,7 +57,8 @@ struct usage_cell {
 struct usage_cells {
     _Atomic uint64_t writer; /* pid of who writes to the database, and when it last said so */
     int64_t lead_ms;         /* the writer's: the wall clock's over time since the start; 0 = not seen */
-    int64_t keep_until;      /* the writer's: monotonic; old rows stay so long */
+    int64_t doubted_ms;      /* the writer's: the same of a clock that is doubted */
+    int64_t keep_until;      /* the writer's: monotonic; old rows stay so long; 0 = no doubt */
     _Atomic uint32_t used[USAGE_SLOTS]; /* so many cells of the slot were ever used, from the first on */
     struct usage_cell cells[USAGE_SLOTS][USAGE_CELLS];
 };

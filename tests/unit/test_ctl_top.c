@@ -233,13 +233,16 @@ START_TEST(test_read_control_bytes)
     struct top_answer answer;
 
     ck_assert_int_eq(top_read("{\"version\":\"1\\u001b[2J\\u007f\",\"phase\":\"a\\nb\",\"database\":"
-                              "{\"condition\":\"\\u001b]0;x\\u0007\"},\"workers\":[{\"phase\":\"\\rc\"}]}",
+                              "{\"condition\":\"\\u001b]0;x\\u0007\"},\"workers\":[{\"phase\":\"\\rc\"}],"
+                              "\"traffic\":{\"hour\":{\"marks\":{\"\\u009b\\u001bd\":[1]}}}}",
                               &answer),
                      0);
     ck_assert_str_eq(answer.version, "1?[2J?");
     ck_assert_str_eq(answer.phase, "a?b");
     ck_assert_str_eq(answer.database, "?]0;x?");
     ck_assert_str_eq(answer.workers[0].phase, "?c");
+    ck_assert_uint_eq(answer.hour.marks_count, 1);
+    ck_assert_str_eq(answer.hour.marks[0].provider, "???d");
     top_answer_fini(&answer);
 }
 END_TEST

@@ -365,6 +365,8 @@ START_TEST(test_clock_set_ahead)
     /* A reload, with another step in it. */
     store_usage_init(&usage, &fx_shared->usage, 2);
     expect_rows(30000, year_ms, 2);
+    expect_rows(60000, -year_ms, 2); /* not far enough back */
+    expect_rows(60000, year_ms, 2);
     if (_i == 0) { /* it is set right: what is old goes at once */
         expect_rows(60000, -2 * year_ms, 1);
         return;
