@@ -10,7 +10,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define READ_STEP 4096
@@ -106,4 +108,68 @@ char *fd_read_file(int fd, size_t max, size_t *len)
         }
     }
     return NULL;
+}
+
+/* ---- descriptors on their way to another process */
+
+static int compare_ints(const void *a, const void *b)
+{
+    int x = *(const int *)a;
+    int y = *(const int *)b;
+    return (x > y) - (x < y);
+}
+
+void fd_close_others(int *keep, size_t count)
+{
+    unsigned next = 3;
+    if (count > 0)
+        qsort(keep, count, sizeof(*keep), compare_ints);
+    for (size_t i = 0; i < count; i++) {
+        if (keep[i] < (int)next)
+            continue;
+        if (keep[i] > (int)next)
+            close_range(next, (unsigned)keep[i] - 1, 0);
+        next = (unsigned)keep[i] + 1;
+    }
+    close_range(next, ~0U, 0);
+}
+
+/* One descriptor, aligned as cmsg(3) wants it. */
+union passed {
+    struct cmsghdr header;
+    char room[CMSG_SPACE(sizeof(int))];
+};
+
+int fd_send(int socket, int fd, uint32_t number)
+{
+    union passed passed = {
+        .header = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+    struct iovec data = {&number, sizeof(number)};
+    const struct msghdr message = {.msg_iov = &data,
+                                   .msg_iovlen = 1,
+                                   .msg_control = &passed,
+                                   .msg_controllen = sizeof(passed.room)};
+    memcpy(CMSG_DATA(&passed.header), &fd, sizeof(fd));
+    return sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -1 : 0;
+}
+
+int fd_receive(int socket, uint32_t *number)
+{
+    union passed passed;
+    struct iovec data = {number, sizeof(*number)};
+    struct msghdr message = {.msg_iov = &data,
+                             .msg_iovlen = 1,
+                             .msg_control = &passed,
+                             .msg_controllen = sizeof(passed.room)};
+    ssize_t n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    const struct cmsghdr *header = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+    int fd;
+    if (header != NULL && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
+        header->cmsg_len == CMSG_LEN(sizeof(int))) {
+        memcpy(&fd, CMSG_DATA(header), sizeof(fd));
+        return fd;
+    }
+    if (n >= 0)
+        errno = n == 0 ? EPIPE : EBADF;
+    return -1;
 }

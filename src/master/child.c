@@ -4,6 +4,7 @@
  */
 #include "master/child.h"
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "base/title.h"
@@ -136,13 +137,6 @@ static void fill_slot(const struct child *child, const struct heritage *heritage
     slot->phase = WORKER_STARTING;
 }
 
-static int compare_ints(const void *a, const void *b)
-{
-    int x = *(const int *)a;
-    int y = *(const int *)b;
-    return (x > y) - (x < y);
-}
-
 /* Closes everything but 0 to 2 and the named ones; what the master was itself started with goes too. */
 static int close_others(const struct child_legacy *legacy, const struct heritage *mine)
 {
@@ -159,16 +153,7 @@ static int close_others(const struct child_legacy *legacy, const struct heritage
         keep[count++] = log_fd();
     if (log_echo_fd() >= 0)
         keep[count++] = log_echo_fd();
-    qsort(keep, count, sizeof(*keep), compare_ints);
-    unsigned next = 3;
-    for (size_t i = 0; i < count; i++) {
-        if (keep[i] < (int)next)
-            continue;
-        if (keep[i] > (int)next)
-            close_range(next, (unsigned)keep[i] - 1, 0);
-        next = (unsigned)keep[i] + 1;
-    }
-    close_range(next, ~0U, 0);
+    fd_close_others(keep, count);
     free(keep);
     return 0;
 }

@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -238,6 +240,98 @@ START_TEST(read_errors)
 }
 END_TEST
 
+static bool is_open(int fd)
+{
+    return fcntl(fd, F_GETFD) >= 0;
+}
+
+/* In a process of its own, as it is meant. */
+START_TEST(closes_all_others)
+{
+    int keep[] = {-1, 40, 2, 30, 41, -1};
+    int status;
+    pid_t pid = fork();
+
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        for (int fd = 29; fd <= 43; fd++)
+            if (dup2(STDERR_FILENO, fd) != fd)
+                _exit(1);
+        fd_close_others(keep, sizeof(keep) / sizeof(keep[0]));
+        for (int fd = 0; fd <= 60; fd++)
+            if (is_open(fd) != (fd <= 2 || fd == 30 || fd == 40 || fd == 41))
+                _exit(2);
+        fd_close_others(NULL, 0);
+        for (int fd = 0; fd <= 60; fd++)
+            if (is_open(fd) != (fd <= 2))
+                _exit(3);
+        _exit(0);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+}
+END_TEST
+
+static bool same_file(int a, int b)
+{
+    struct stat x;
+    struct stat y;
+
+    ck_assert_int_eq(fstat(a, &x), 0);
+    ck_assert_int_eq(fstat(b, &y), 0);
+    return x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* In order; after the other end is gone too. */
+START_TEST(passes_descriptors_on)
+{
+    int ends[2];
+    int files[2] = {file_with("a", 1), file_with("b", 1)};
+    uint32_t number;
+    int got;
+
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    ck_assert_int_eq(fd_receive(ends[1], &number), -1);
+    ck_assert_int_eq(errno, EAGAIN);
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(fd_send(ends[0], files[i], 7 + (unsigned)i), 0);
+    ck_assert_int_eq(send(ends[0], "x", 1, 0), 1);
+    close(ends[0]);
+    for (int i = 0; i < 2; i++) {
+        got = fd_receive(ends[1], &number);
+        ck_assert_int_ge(got, 0);
+        ck_assert(same_file(got, files[i]));
+        ck_assert_uint_eq(number, 7 + (unsigned)i);
+        ck_assert_int_eq(fcntl(got, F_GETFD), FD_CLOEXEC);
+        close(got);
+        close(files[i]);
+    }
+    ck_assert_int_eq(fd_receive(ends[1], &number), -1);
+    ck_assert_int_eq(errno, EBADF);
+    ck_assert_int_eq(fd_receive(ends[1], &number), -1);
+    ck_assert_int_eq(errno, EPIPE);
+    ck_assert_int_eq(fd_send(ends[1], ends[1], 0), -1);
+    ck_assert_int_eq(errno, EPIPE); /* SIGPIPE would have ended us */
+    close(ends[1]);
+}
+END_TEST
+
+/* A socket that nobody reads takes some, and then says so. */
+START_TEST(passes_no_more_than_fit)
+{
+    int ends[2];
+    int count = 0;
+
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    while (count < 100000 && fd_send(ends[0], ends[0], 0) == 0)
+        count++;
+    ck_assert(errno == EAGAIN || errno == ETOOMANYREFS);
+    ck_assert_int_ge(count, 10);
+    close(ends[0]);
+    close(ends[1]);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("fd");
@@ -250,6 +344,9 @@ int main(void)
     tcase_add_loop_test(tc, reads_files_of_any_length, 0, (int)(sizeof(lengths) / sizeof(lengths[0])));
     tcase_add_test(tc, reads_files_that_hide_their_size);
     tcase_add_test(tc, read_errors);
+    tcase_add_test(tc, closes_all_others);
+    tcase_add_test(tc, passes_descriptors_on);
+    tcase_add_test(tc, passes_no_more_than_fit);
     suite_add_tcase(suite, tc);
     return suite_run(suite);
 }
