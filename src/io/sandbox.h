@@ -1,5 +1,6 @@
 /*
- * sandbox: what a process may ask of the kernel, through libseccomp. Only this module includes <seccomp.h>.
+ * sandbox: what a process may ask of the kernel, through libseccomp. Only this module and its sandbox_rules
+ * include <seccomp.h>.
  *
  * A child (worker, admin) may do what serving needs and nothing else: no program is started, no process made,
  * traced or signalled, no identity changed, no memory made executable, no socket opened but unix, inet and

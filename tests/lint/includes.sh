@@ -38,7 +38,7 @@ BEGIN {
     owner["curl/"] = "^src/worker/upstream[a-z0-9_]*[.][ch]$"
     owner["sqlite3.h"] = "^src/io/(store[a-z0-9_]*|housekeeper)[.][ch]$"
     owner["confuse.h"] = "^src/io/conf[a-z0-9_]*[.][ch]$"
-    owner["seccomp.h"] = "^src/io/sandbox[.]c$"
+    owner["seccomp.h"] = "^src/io/sandbox(_rules)?[.][ch]$"
     owner["jansson.h"] = "^src/clavigerctl[a-z0-9_]*[.][ch]$"
     owner["openssl/"] = "^src/(base/digest|io/conf_tls|worker/upstream_tls)[.]c$"
     owner["gnutls/"] = "^src/worker/listener_tls[.]c$"
