@@ -120,13 +120,23 @@ int sandbox_prepare(struct buf *reason)
     return 0;
 }
 
-int sandbox_enter_child(struct buf *reason)
+static int enter_for_good(enum sandbox_kind kind, struct buf *reason)
 {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
         buf_printf(reason, "new privileges cannot be given up: %s", strerror(errno));
         return -1;
     }
-    return enter(SANDBOX_CHILD, reason);
+    return enter(kind, reason);
+}
+
+int sandbox_enter_child(struct buf *reason)
+{
+    return enter_for_good(SANDBOX_CHILD, reason);
+}
+
+int sandbox_enter_writer(struct buf *reason)
+{
+    return enter_for_good(SANDBOX_WRITER, reason);
 }
 
 int sandbox_enter_master(struct buf *reason)
@@ -156,6 +166,11 @@ int sandbox_prepare(struct buf *reason)
 }
 
 int sandbox_enter_child(struct buf *reason)
+{
+    return sandbox_prepare(reason);
+}
+
+int sandbox_enter_writer(struct buf *reason)
 {
     return sandbox_prepare(reason);
 }

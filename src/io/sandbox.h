@@ -5,7 +5,9 @@
  * A child (worker, admin) may do what serving needs and nothing else: no program is started, no process made,
  * traced or signalled, no identity changed, no memory made executable, no socket opened but unix, inet and
  * inet6 ones and the resolver's netlink, no port listened on. What is not allowed fails with EPERM, or with
- * ENOSYS where a library then takes an older call. The master, whose filter every successor inherits over an
+ * ENOSYS where a library then takes an older call. The writer of dumps may make directories and new files,
+ * write them, and read from descriptors that it has or is handed over; it reaches no file that is there, and
+ * no socket. The master, whose filter every successor inherits over an
  * upgrade, is only denied what no version of it will ever need (mount, ptrace, kernel modules, bpf, ...).
  */
 #ifndef CLAVIGER_IO_SANDBOX_H
@@ -29,6 +31,7 @@ int sandbox_prepare(struct buf *reason);
 
 /* For this process and all threads it has, for ever. Sets no_new_privs. 0, or -1 and *reason. */
 int sandbox_enter_child(struct buf *reason);
+int sandbox_enter_writer(struct buf *reason);
 
 /*
  * For this process and all that it will start, for ever. Does nothing (0) in a process that is filtered

@@ -159,6 +159,9 @@ static const char *const child_calls[] = {
     "sched_yield",
     "set_robust_list",
     "set_tid_address",
+    /* the end of a process that it made before: the writer of dumps */
+    "wait4",
+    "waitid",
     /* signals */
     "restart_syscall",
     "rt_sigaction",
@@ -194,6 +197,48 @@ static const char *const child_calls[] = {
     "time",
     "umask",
     "uname",
+};
+
+/* Who makes new files of what it finds in memory and is handed over; open and openat have a rule of their
+ * own.
+ */
+static const char *const writer_calls[] = {
+    /* files; what is preloaded finds out their names by readlink */
+    "close",
+    "mkdir",
+    "mkdirat",
+    "pread64",
+    "read",
+    "readlink",
+    "readlinkat",
+    "recvmsg",
+    "write",
+    /* waiting, and its own end in time */
+    "alarm",
+    "poll",
+    "ppoll",
+    "ppoll_time64",
+    "setitimer",
+    /* memory; mmap and mprotect have rules of their own */
+    "brk",
+    "madvise",
+    "mremap",
+    "munmap",
+    /* the end, abort()'s too */
+    "exit",
+    "exit_group",
+    /* signals */
+    "restart_syscall",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "rt_sigreturn",
+    "sigreturn",
+    /* who and when */
+    "clock_gettime",
+    "clock_gettime64",
+    "getpid",
+    "getppid",
+    "gettid",
 };
 
 /* The C library asks for these first and takes an older call when the kernel does not know them. */
@@ -322,13 +367,18 @@ static int allow_limits(scmp_filter_ctx filter)
     return call == __NR_SCMP_ERROR ? 0 : seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call, 2, own);
 }
 
+/* abort() */
+static int allow_abort(scmp_filter_ctx filter)
+{
+    return allow_when(filter, "tgkill", (struct scmp_arg_cmp){2, SCMP_CMP_EQ, SIGABRT, 0});
+}
+
 static int allow_with_arguments(scmp_filter_ctx filter)
 {
     static const unsigned long families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
     static const unsigned long pair[] = {AF_UNIX};
     static const unsigned long requests[] = {FIONBIO, FIONREAD, FIOCLEX, TCGETS};
     static const unsigned long process[] = {PR_SET_NAME, PR_GET_NAME, PR_SET_VMA};
-    static const unsigned long signals[] = {SIGABRT};
     int result = allow_memory(filter);
     if (result == 0)
         result = allow_values(filter, "socket", 0, families, COUNT(families));
@@ -340,8 +390,8 @@ static int allow_with_arguments(scmp_filter_ctx filter)
         result = allow_values(filter, "prctl", 0, process, COUNT(process));
     if (result == 0)
         result = allow_limits(filter);
-    if (result == 0) /* abort() */
-        result = allow_values(filter, "tgkill", 2, signals, COUNT(signals));
+    if (result == 0)
+        result = allow_abort(filter);
     if (result == 0) /* a thread, never a process */
         result = allow_when(filter, "clone",
                             (struct scmp_arg_cmp){0, SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD});
@@ -363,6 +413,35 @@ static int fill_child(scmp_filter_ctx filter)
     return result;
 }
 
+/* Files that are not there yet, to be written: it can read none by its name. */
+static int allow_new_files(scmp_filter_ctx filter)
+{
+    static const unsigned flags[] = {O_ACCMODE | O_CREAT | O_EXCL, O_WRONLY | O_CREAT | O_EXCL};
+    int result = allow_when(filter, "open", (struct scmp_arg_cmp){1, SCMP_CMP_MASKED_EQ, flags[0], flags[1]});
+    if (result == 0)
+        result =
+            allow_when(filter, "openat", (struct scmp_arg_cmp){2, SCMP_CMP_MASKED_EQ, flags[0], flags[1]});
+    return result;
+}
+
+static int fill_writer(scmp_filter_ctx filter)
+{
+    static const char *const not_childs[] = {"alarm", "setitimer"};
+    int result;
+    if (SANDBOX_SANITIZED) { /* a sanitizer reads what it finds in /proc, and more */
+        result = fill_child(filter);
+        return result == 0 ? add_list(filter, SCMP_ACT_ALLOW, not_childs, COUNT(not_childs)) : result;
+    }
+    result = add_list(filter, SCMP_ACT_ALLOW, writer_calls, COUNT(writer_calls));
+    if (result == 0)
+        result = allow_memory(filter);
+    if (result == 0)
+        result = allow_abort(filter);
+    if (result == 0)
+        result = allow_new_files(filter);
+    return result;
+}
+
 static int fill_master(scmp_filter_ctx filter)
 {
     int result = add_list(filter, SCMP_ACT_ERRNO(EPERM), master_denied, COUNT(master_denied));
@@ -379,6 +458,7 @@ static const struct {
     int (*fill)(scmp_filter_ctx filter);
 } kinds[] = {
     [SANDBOX_CHILD] = {SCMP_ACT_ERRNO(EPERM), fill_child},
+    [SANDBOX_WRITER] = {SCMP_ACT_ERRNO(EPERM), fill_writer},
     [SANDBOX_MASTER] = {SCMP_ACT_ALLOW, fill_master},
 };
 

@@ -8,7 +8,7 @@
 
 #include <seccomp.h>
 
-enum sandbox_kind { SANDBOX_CHILD, SANDBOX_MASTER, SANDBOX_KINDS };
+enum sandbox_kind { SANDBOX_CHILD, SANDBOX_WRITER, SANDBOX_MASTER, SANDBOX_KINDS };
 
 /* A filter with its rules, for seccomp_release(). NULL when memory is short. */
 scmp_filter_ctx sandbox_rules_make(enum sandbox_kind kind);

@@ -259,12 +259,12 @@ END_TEST
 static void keep_a_database(int arg)
 {
     (void)arg;
-    char dir[] = "/tmp/test_sandbox.XXXXXX";
+    char db_dir[] = "/tmp/test_sandbox.XXXXXX";
     char path[64];
     sqlite3 *db;
     char *message = NULL;
-    MUST(mkdtemp(dir) != NULL);
-    snprintf(path, sizeof(path), "%s/db", dir);
+    MUST(mkdtemp(db_dir) != NULL);
+    snprintf(path, sizeof(path), "%s/db", db_dir);
     enter(sandbox_enter_child);
     MUST(sqlite3_open(path, &db) == SQLITE_OK);
     int result = sqlite3_exec(db,
@@ -275,7 +275,7 @@ static void keep_a_database(int arg)
     MUST(sqlite3_close(db) == SQLITE_OK);
     MUST(unlink(path) == 0);
     /* No call of a child removes a directory: it is empty at least. */
-    MUST(rmdir(dir) == 0 || errno == EPERM);
+    MUST(rmdir(db_dir) == 0 || errno == EPERM);
 }
 
 START_TEST(child_keeps_a_database)
@@ -317,6 +317,167 @@ static void gain_nothing(int arg)
 START_TEST(child_gains_nothing)
 {
     run_inside(gain_nothing, 0);
+}
+END_TEST
+
+static void wait_for_its_own(int arg)
+{
+    int status;
+    pid_t pid = fork();
+    (void)arg;
+    MUST(pid >= 0);
+    if (pid == 0)
+        _exit(3);
+    enter(sandbox_enter_child);
+    MUST(waitpid(pid, &status, 0) == pid);
+    MUST(WIFEXITED(status) && WEXITSTATUS(status) == 3);
+}
+
+START_TEST(child_waits_for_its_own)
+{
+    run_inside(wait_for_its_own, 0);
+}
+END_TEST
+
+/* ---- the writer of dumps */
+
+static long try_read_a_file(void)
+{
+    return open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+}
+
+static long try_write_a_file(void)
+{
+    return open("/tmp", O_WRONLY | O_CLOEXEC);
+}
+
+static long try_truncate_a_file(void)
+{
+    return open("/dev/null", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+}
+
+static long try_read_a_new_file(void)
+{
+    return open("/tmp/test_sandbox.none/none", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+}
+
+static long try_unlink(void)
+{
+    return unlink("/tmp/test_sandbox.none");
+}
+
+static long try_socket(void)
+{
+    return socket(AF_UNIX, SOCK_STREAM, 0);
+}
+
+static long try_send(void)
+{
+    return send(STDIN_FILENO, "x", 1, MSG_NOSIGNAL);
+}
+
+static long try_thread(void)
+{
+    return syscall(SYS_clone, CLONE_VM | CLONE_SIGHAND | CLONE_THREAD, NULL, NULL, NULL, NULL);
+}
+
+static long try_wait(void)
+{
+    return waitpid(-1, NULL, WNOHANG);
+}
+
+static long (*const forbidden_to_the_writer[])(void) = {
+    try_read_a_file,
+    try_write_a_file,
+    try_truncate_a_file,
+    try_read_a_new_file,
+    try_unlink,
+    try_socket,
+    try_send,
+    try_thread,
+    try_wait,
+    try_exec,
+    try_fork,
+    try_clone3,
+    try_kill,
+    try_dumpable,
+
+    try_writable_code,
+    try_data_to_code,
+};
+
+static void try_forbidden_to_the_writer(int i)
+{
+    enter(sandbox_enter_writer);
+    errno = 0;
+    long result = forbidden_to_the_writer[i]();
+    fprintf(stderr, "%d: %ld, %s\n", i, result, strerror(errno));
+    MUST(result == -1 && errno == EPERM);
+}
+
+START_TEST(writer_may_not)
+{
+    if (!SANITIZED)
+        run_inside(try_forbidden_to_the_writer, _i);
+}
+END_TEST
+
+static char dir[] = "/tmp/test_sandbox.XXXXXX";
+
+static void make_files(int arg)
+{
+    char path[64];
+    char block[4];
+    int ends[2];
+    (void)arg;
+    MUST(pipe(ends) == 0);
+    int spool = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    bool has_spool = spool >= 0; /* not on every file system */
+    memset(block, 0, sizeof(block));
+    MUST(!has_spool || write(spool, "body", 4) == 4);
+    enter(sandbox_enter_writer);
+    snprintf(path, sizeof(path), "%s/new", dir);
+    MUST(mkdir(path, 0700) == 0);
+    snprintf(path, sizeof(path), "%s/new/file", dir);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    MUST(fd >= 0);
+    MUST(!has_spool || pread(spool, block, 4, 0) == 4);
+    MUST(write(fd, block, 4) == 4);
+    MUST(close(fd) == 0);
+    void *much = malloc((size_t)1 << 20);
+    MUST(much != NULL);
+    much = realloc(much, (size_t)4 << 20);
+    MUST(much != NULL);
+    free(much);
+    close(ends[1]);
+    MUST(read(ends[0], block, 1) == 0);
+    alarm(1000);
+}
+
+START_TEST(writer_makes_files)
+{
+    char path[64];
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    run_inside(make_files, 0);
+    snprintf(path, sizeof(path), "%s/new/file", dir);
+    ck_assert_int_eq(unlink(path), 0);
+    snprintf(path, sizeof(path), "%s/new", dir);
+    ck_assert_int_eq(rmdir(path), 0);
+    ck_assert_int_eq(rmdir(dir), 0);
+}
+END_TEST
+
+static void give_up_writing(int arg)
+{
+    (void)arg;
+    enter(sandbox_enter_writer);
+    abort();
+}
+
+START_TEST(writer_may_abort)
+{
+    int status = status_inside(give_up_writing, 0);
+    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 }
 END_TEST
 
@@ -379,6 +540,11 @@ int main(void)
         tcase_add_test(tcase, child_keeps_a_database);
         tcase_add_test(tcase, child_may_abort);
         tcase_add_test(tcase, child_gains_nothing);
+        tcase_add_test(tcase, child_waits_for_its_own);
+        tcase_add_loop_test(tcase, writer_may_not, 0,
+                            (int)(sizeof(forbidden_to_the_writer) / sizeof(forbidden_to_the_writer[0])));
+        tcase_add_test(tcase, writer_makes_files);
+        tcase_add_test(tcase, writer_may_abort);
         tcase_add_test(tcase, master_starts_programs_but_mounts_nothing);
     } else {
         tcase_add_test(tcase, without_the_library);
