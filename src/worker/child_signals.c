@@ -12,6 +12,12 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+static void end_at_once(struct child_signals *signals)
+{
+    signals->at_once = true;
+    loop_stop(signals->loop);
+}
+
 static void on_signal(struct loop_watch *watch, uint32_t events)
 {
     struct child_signals *signals = LOOP_OWNER(watch, struct child_signals, signal_watch);
@@ -19,7 +25,7 @@ static void on_signal(struct loop_watch *watch, uint32_t events)
     (void)events;
     while (read(watch->fd, &info, sizeof info) == (ssize_t)sizeof info) {
         if (info.ssi_signo == SIGQUIT)
-            loop_stop(signals->loop);
+            end_at_once(signals);
         else if (info.ssi_signo == SIGUSR1)
             (void)log_reopen();
         else if (info.ssi_signo == SIGTERM && !signals->draining) {
@@ -34,7 +40,7 @@ static void on_master_gone(struct loop_watch *watch, uint32_t events)
     struct child_signals *signals = LOOP_OWNER(watch, struct child_signals, lifeline_watch);
     (void)events;
     log_error("the master is gone; ending");
-    loop_stop(signals->loop);
+    end_at_once(signals);
 }
 
 int child_signals_init(struct child_signals *signals, struct loop *loop, int lifeline_fd,

@@ -15,6 +15,7 @@ struct child_signals {
     void *arg;
     int signal_fd;
     bool draining;
+    bool at_once; /* QUIT came, or the master is gone */
 };
 
 /* Signals are blocked already. 0, or -1 with errno. */

@@ -272,7 +272,7 @@ static int make_parts(struct worker *worker)
 static int dump_end_ms(const struct worker *worker)
 {
     int64_t half_ms = worker->heritage->conf->watchdog_ms / 2;
-    if (!worker->draining)
+    if (!worker->draining || worker->signals.at_once) /* a stop at once begins with TERM too */
         return DUMP_QUIT_MS;
     return half_ms < DUMP_END_MS ? (int)half_ms : DUMP_END_MS;
 }
