@@ -1,7 +1,7 @@
 /*
- * dump: owns the queue to the thread that writes, and what the loop has to know of attempts that are under
+ * dump: owns the queue to the process that writes, and what the loop has to know of attempts that are under
  * way. Called by the relay: nothing here blocks, and what goes wrong never reaches it. What is put into the
- * queue is masked, but for bodies that have to be decoded first and those that lie in a file: the thread
+ * queue is masked, but for bodies that have to be decoded first and those that lie in a file: the writer
  * masks them.
  */
 #include "io/dump.h"
@@ -16,28 +16,26 @@
 #include "io/dump_writer.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
+#include <sys/wait.h>
 
 #define PATH_PART_MAX 100 /* characters of the upstream's path in a file's name */
 #define PIECE         ((size_t)32 * 1024)
-#define FILES_MAX     64    /* descriptors that the queue holds */
 #define CALM_MS       10000 /* without an attempt left out, and the log says that the disk has caught up */
 
 struct dump {
     struct dump_options options;
-    struct dump_queue *queue;
+    struct dump_queue *queue; /* NULL: the writer has died */
     struct dump_writer *writer;
-    _Atomic uint32_t open_files; /* bodies that lie in a file, in the queue */
-    struct buf text;             /* a head, while it is made */
-    uint32_t *free_slots;        /* room for slot_count */
-    uint32_t free_slot_count;    /* how many are in it */
-    uint32_t slot_count;         /* that were ever used */
+    uint64_t whole;           /* ENDs without a flag that were put */
+    struct buf text;          /* a head, while it is made */
+    uint32_t *free_slots;     /* room for slot_count */
+    uint32_t free_slot_count; /* how many are in it */
+    uint32_t slot_count;      /* that were ever used */
     uint32_t slot_cap;
     bool slow; /* and said so */
     bool lost; /* since the last turn */
@@ -48,7 +46,7 @@ struct dump {
 /* A body on its way into the queue. */
 struct body {
     bool open;
-    bool raw;        /* the thread masks it */
+    bool raw;        /* the writer masks it */
     int64_t left;    /* bytes of it that are of use; those that a file has no room for are not */
     struct buf held; /* its end may be the begin of the key */
 };
@@ -72,12 +70,17 @@ static size_t spare_of(const struct dump *dump)
     return (size_t)(dump->slot_count - dump->free_slot_count) * DUMP_QUEUE_UNIT;
 }
 
+static void count_skipped(const struct dump *dump, uint64_t count)
+{
+    if (dump->options.skipped != NULL)
+        atomic_fetch_add_explicit(dump->options.skipped, count, memory_order_relaxed);
+}
+
 static void count_lost(struct dump *dump)
 {
     dump->lost = true;
     dump->lost_count++;
-    if (dump->options.skipped != NULL)
-        atomic_fetch_add_explicit(dump->options.skipped, 1, memory_order_relaxed);
+    count_skipped(dump, 1);
 }
 
 /* flag: what misses something from here on. */
@@ -95,7 +98,7 @@ static void *record_for(struct dump_attempt *attempt, enum dump_kind kind, size_
                         unsigned flag)
 {
     struct dump_record *record = NULL;
-    if (!attempt->cut)
+    if (!attempt->cut && attempt->dump->queue != NULL)
         record = dump_queue_reserve(attempt->dump->queue, fixed + len, spare_of(attempt->dump));
     if (record == NULL) {
         cut(attempt, flag);
@@ -232,7 +235,7 @@ static void request_end(struct dump_attempt *attempt)
         put_text(attempt, DUMP_REQUEST_END, 0, NULL, 0, DUMP_CUT_REQUEST);
 }
 
-/* The thread reads the file by a descriptor of its own. */
+/* The writer reads the file by a descriptor of its own. */
 static void put_file(struct dump_attempt *attempt, const struct spool *spool)
 {
     struct dump_file_record *record =
@@ -240,14 +243,10 @@ static void put_file(struct dump_attempt *attempt, const struct spool *spool)
     if (record == NULL)
         return;
     record->len = spool->len;
-    record->fd = -1;
-    if (atomic_load(&attempt->dump->open_files) < FILES_MAX)
-        record->fd = fcntl(spool->fd, F_DUPFD_CLOEXEC, 3);
-    if (record->fd < 0) {
+    if (!dump_writer_give(attempt->dump->writer, spool->fd, &record->number)) {
         cut(attempt, DUMP_CUT_REQUEST);
         return;
     }
-    atomic_fetch_add(&attempt->dump->open_files, 1);
     dump_queue_put(attempt->dump->queue, sizeof *record);
 }
 
@@ -318,7 +317,7 @@ static bool put_begin(struct dump_attempt *attempt, const struct dump_request *r
 
 struct dump_attempt *dump_begin(struct dump *dump, const struct dump_request *request, int64_t now_real_ms)
 {
-    if (!dump_queue_takes(dump->queue, need_of(dump, request) + spare_of(dump))) {
+    if (dump->queue == NULL || !dump_queue_takes(dump->queue, need_of(dump, request) + spare_of(dump))) {
         count_lost(dump);
         return NULL;
     }
@@ -378,6 +377,21 @@ void dump_response_body(struct dump_attempt *attempt, const char *data, size_t l
         body_add(attempt, &attempt->response, data, len);
 }
 
+static void put_end(struct dump_attempt *attempt)
+{
+    struct dump *dump = attempt->dump;
+    if (dump->queue == NULL) {
+        cut(attempt, 0);
+        return;
+    }
+    struct dump_record *record = dump_queue_reserve(dump->queue, sizeof *record, 0);
+    if (record == NULL) /* never: its room was spared */
+        return;
+    *record = (struct dump_record){.kind = DUMP_END, .flags = attempt->end_flags, .slot = attempt->slot};
+    dump_queue_put(dump->queue, sizeof *record);
+    dump->whole += attempt->end_flags == 0;
+}
+
 void dump_end(struct dump_attempt **attempt, const char *error)
 {
     struct dump_attempt *a = *attempt;
@@ -388,11 +402,7 @@ void dump_end(struct dump_attempt **attempt, const char *error)
     body_end(a, &a->response);
     if (!a->answered && error != NULL)
         put_text(a, DUMP_ERROR, 0, error, strlen(error), DUMP_CUT_ERROR);
-    struct dump_record *record = dump_queue_reserve(a->dump->queue, sizeof *record, 0);
-    if (record != NULL) { /* always: its room was spared */
-        *record = (struct dump_record){.kind = DUMP_END, .flags = a->end_flags, .slot = a->slot};
-        dump_queue_put(a->dump->queue, sizeof *record);
-    }
+    put_end(a);
     free_slot(a->dump, a->slot);
     free(a);
 }
@@ -429,9 +439,32 @@ static void tell_pace(struct dump *dump, int64_t now_mono_ms)
 
 void dump_turn(struct dump *dump, int64_t now_mono_ms)
 {
+    if (dump->queue == NULL)
+        return;
     dump_queue_wake(dump->queue);
     tell_news(dump);
     tell_pace(dump, now_mono_ms);
+}
+
+/* What it had not taken yet, or was about to write, is lost. Those attempts that were cut were counted then,
+ * and those under way are when they meet that there is no queue. */
+void dump_child_ended(struct dump *dump)
+{
+    int status;
+    if (dump->writer == NULL || !dump_writer_has_ended(dump->writer, &status))
+        return;
+    count_skipped(dump, dump->whole - dump_writer_done(dump->writer));
+    (void)dump_writer_end(&dump->writer, 0);
+    dump_queue_free(&dump->queue);
+    if (WIFSIGNALED(status))
+        log_error("dump: the process that writes to %s was killed by signal %d (%s); nothing is dumped until "
+                  "the next reload",
+                  dump->options.dir, WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else
+        log_error(
+            "dump: the process that writes to %s has exited with status %d; nothing is dumped until the "
+            "next reload",
+            dump->options.dir, WEXITSTATUS(status));
 }
 
 struct dump *dump_new(const struct dump_options *options)
@@ -449,7 +482,8 @@ struct dump *dump_new(const struct dump_options *options)
         .file_size = options->file_size,
         .written = options->written,
         .skipped = options->skipped,
-        .open_files = &dump->open_files,
+        .title = options->title,
+        .sandbox = options->sandbox,
     };
     if (dump->queue != NULL)
         dump->writer = dump_writer_new(&writer);
@@ -467,10 +501,8 @@ void dump_free(struct dump **dump, int timeout_ms)
     *dump = NULL;
     if (d == NULL)
         return;
-    if (!dump_writer_end(&d->writer, timeout_ms)) {
+    if (!dump_writer_end(&d->writer, timeout_ms))
         log_warning("dump: %s is too slow: what was not written yet is lost", d->options.dir);
-        return; /* the thread lives on until the process ends, and so does what it uses */
-    }
     dump_queue_free(&d->queue);
     buf_fini(&d->text);
     free(d->free_slots);

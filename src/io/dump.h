@@ -12,9 +12,10 @@
  * indented, gzip bodies decoded. Files have mode 0600, directories 0700; a file ends at file_size bytes of
  * body.
  *
- * A dump is never in the way of a request: a thread writes it, fed through a queue of bounded size. What
- * finds no room in the queue or on the disk is left out, counted, and the log says so once. An attempt that
- * had begun is cut then, and its file says so.
+ * A dump is never in the way of a request: a process of its own writes it, fed through a queue of bounded
+ * size. What finds no room in the queue or on the disk is left out, counted, and the log says so once. An
+ * attempt that had begun is cut then, and its file says so. When that process dies nothing is dumped any
+ * more, which is counted and told as well.
  */
 #ifndef CLAVIGER_IO_DUMP_H
 #define CLAVIGER_IO_DUMP_H
@@ -35,9 +36,11 @@ struct dump_options {
     const char *dir;                       /* must exist */
     int64_t file_size;                     /* bytes of a body in one file */
     const struct provider_list *providers; /* whose credential headers are masked */
-    _Atomic uint64_t *written;             /* bytes of files, added up; NULL = nowhere */
-    _Atomic uint64_t *skipped;             /* attempts left out or cut; NULL = nowhere */
+    _Atomic uint64_t *written;             /* bytes of files, added up; shared memory; NULL = nowhere */
+    _Atomic uint64_t *skipped;             /* attempts left out or cut; shared memory; NULL = nowhere */
     size_t queue_size;                     /* bytes, a multiple of 32; 0 = DUMP_QUEUE_SIZE */
+    const char *title;                     /* of the process that writes; NULL = as this one */
+    bool sandbox;                          /* that process confines itself */
 };
 
 #define DUMP_QUEUE_SIZE ((size_t)8 * 1024 * 1024)
@@ -57,17 +60,21 @@ struct dump_request {
     int64_t body_length;               /* or DUMP_CHUNKED, DUMP_NO_BODY */
 };
 
-/* Starts the thread, which the process's sandbox has to come after. What options names must outlive it. NULL
- * with errno. */
+/* Forks the process that writes. Before it there must be what options names and the keys of all requests,
+ * which it knows by their addresses; after it, whatever does not live through a fork, and this process's
+ * sandbox. NULL with errno. */
 struct dump *dump_new(const struct dump_options *options);
 
-/* Has the thread write what it still has, within timeout_ms: what takes longer is lost. No attempt may be
+/* Has everything written that is not yet, within timeout_ms: what takes longer is lost. No attempt may be
  * under way. */
 void dump_free(struct dump **dump, int timeout_ms);
 
-/* At the end of each of the loop's turns: what was begun or added reaches the thread now, and the log hears
- * how it fares. */
+/* At the end of each of the loop's turns: what was begun or added reaches the other process now, and the log
+ * hears how it fares. */
 void dump_turn(struct dump *dump, int64_t now_mono_ms);
+
+/* On SIGCHLD. */
+void dump_child_ended(struct dump *dump);
 
 /* Begins an attempt. NULL when it cannot be written; every other function takes that NULL and does nothing.
  */

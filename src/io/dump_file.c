@@ -1,6 +1,6 @@
 /*
- * dump_file: owns the open files of an attempt. Called by dump_writer, in its thread: it may block, and it
- * must not log.
+ * dump_file: owns the open files of an attempt. Called by dump_writer, in its process: it may block, and
+ * it must not log.
  */
 #include "io/dump_file.h"
 

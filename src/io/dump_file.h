@@ -13,7 +13,7 @@
 
 struct dump_files; /* of one attempt */
 
-/* What became of the last thing that was to be written; shared by all attempts of one thread. */
+/* What became of the last thing that was to be written; shared by all attempts of one process. */
 struct dump_outcome {
     void (*fn)(void *arg, const char *path, int error); /* error: an errno; 0 = it was written */
     void *arg;

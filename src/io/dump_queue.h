@@ -1,10 +1,11 @@
 /*
- * dump_queue: records on their way from one thread to another, in a ring of fixed size. Neither thread ever
- * waits for the other, nor holds a lock that the other wants: one that is preempted in the middle stops
- * nobody.
+ * dump_queue: records on their way from one process to another that was forked from it, in a ring of fixed
+ * size that both share. Neither ever waits for the other, nor holds a lock that the other wants: one that is
+ * preempted, or killed, in the middle stops nobody, and leaves whole records only. Who takes can do who puts
+ * no harm by what it writes into the shared memory.
  *
  * A record is as long as who puts it there says, its bytes are aligned for any type, and it is wiped when it
- * was taken.
+ * was taken. The ring is no part of a core.
  */
 #ifndef CLAVIGER_IO_DUMP_QUEUE_H
 #define CLAVIGER_IO_DUMP_QUEUE_H
@@ -18,12 +19,17 @@ struct dump_queue;
 
 /* size: bytes, a multiple of DUMP_QUEUE_UNIT. NULL with errno. */
 struct dump_queue *dump_queue_new(size_t size);
+
+/* Each process frees its own view; records that nobody has taken are lost with the last one. */
 void dump_queue_free(struct dump_queue **queue);
 
-/* Bytes that are in the queue, their headers included. Either thread. */
-size_t dump_queue_used(struct dump_queue *queue);
+/* The one descriptor that it needs in either process. */
+int dump_queue_fd(const struct dump_queue *queue);
 
-/* ---- the thread that puts */
+/* Bytes that are in the queue, their headers included. Either side. */
+size_t dump_queue_used(const struct dump_queue *queue);
+
+/* ---- who puts */
 
 /* Whether to begin something that needs so many bytes. Once it did not get them, or a record found no room,
  * it is better not to begin anything before half of the queue is free: what is begun then is whole, and what
@@ -37,19 +43,17 @@ void *dump_queue_reserve(struct dump_queue *queue, size_t len, size_t spare);
 /* The record is there; len: as reserved, or shorter. */
 void dump_queue_put(struct dump_queue *queue, size_t len);
 
-/* Wakes the other thread when it sleeps and there is something for it. */
+/* Wakes the other side when it sleeps and there is something for it. */
 void dump_queue_wake(struct dump_queue *queue);
 
-/* Wakes it in any case. Any thread. */
-void dump_queue_alarm(struct dump_queue *queue);
-
-/* ---- the thread that takes */
+/* ---- who takes */
 
 /* The oldest record, until dump_queue_drop(). NULL when there is none. */
 const void *dump_queue_peek(struct dump_queue *queue, size_t *len);
 void dump_queue_drop(struct dump_queue *queue);
 
-/* Sleeps until there is a record or an alarm. */
-void dump_queue_sleep(struct dump_queue *queue);
+/* Sleeps until there is a record, or a signal came. peer_fd: a socket to who puts. False when the other end
+ * of it has been closed or shut down: then all that was ever put is in the queue. */
+bool dump_queue_sleep(struct dump_queue *queue, int peer_fd);
 
 #endif

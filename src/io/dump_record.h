@@ -1,8 +1,9 @@
 /*
- * dump_record: what dump, in the worker's loop, tells dump_writer, in its thread, through dump_queue.
+ * dump_record: what dump, in the worker, tells dump_writer, in a process of its own, through dump_queue.
  *
  * A record is a struct dump_record and, behind it, bytes. Records of one attempt have the same slot; after
- * its END the slot may begin another one.
+ * its END the slot may begin another one. Pointers are good in both processes: what they point to was there
+ * before the fork.
  */
 #ifndef CLAVIGER_IO_DUMP_RECORD_H
 #define CLAVIGER_IO_DUMP_RECORD_H
@@ -47,7 +48,7 @@ struct dump_begin_record {
 
 struct dump_file_record {
     struct dump_record record;
-    int fd; /* the reader's to close */
+    uint32_t number; /* that of its descriptor in the socket, where it is before this is in the queue */
     int64_t len;
 };
 

@@ -1,50 +1,64 @@
 /*
- * dump_writer: owns the thread and the attempts whose files are open.
+ * dump_writer: owns the process, the attempts whose files are open, and the words that both processes share.
  */
 #include "io/dump_writer.h"
 
 #include "base/clock.h"
-#include "io/aside.h"
+#include "base/fd.h"
+#include "io/companion.h"
 #include "io/dump_file.h"
 #include "io/dump_record.h"
+#include "io/sandbox.h"
 
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define FLUSH_MS  50 /* so long what was streamed waits in memory at most, when there is no end of records */
 #define SLOTS_MIN 64
+#define FILES_MAX 64 /* descriptors on their way */
+
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_BOOL_LOCK_FREE == 2,
+               "processes share these words");
+
+struct shared_words {
+    _Atomic uint64_t done;       /* ENDs without a flag */
+    _Atomic uint32_t open_files; /* descriptors on their way */
+    /* written by the writer while there is no news, read by the worker while there is */
+    _Atomic bool news;
+    int news_error;
+    char news_path[PATH_MAX];
+};
 
 /* An attempt under way. files == NULL: none, or one that could not begin. */
 struct slot {
     struct dump_files *files;
-    bool lost;  /* and counted */
+    bool lost;  /* its request's body, and counted */
     bool dirty; /* is in the list of those that have something to flush */
 };
 
 struct dump_writer {
     struct dump_writer_options options;
     struct dump_file_options file_options;
-    struct aside *aside;
-    _Atomic bool ending;
-    _Atomic bool given_up;
+    struct shared_words *words;
 
-    /* the thread's */
+    /* the worker's */
+    struct companion *companion;
+    uint32_t given; /* descriptors */
+
+    /* the writer's */
+    int socket;
     struct slot *slots;
     size_t slot_count;
     uint32_t *dirty; /* slots; room for slot_count */
     size_t dirty_count;
     int64_t flush_ms;
     bool failing;
-    bool said; /* `failing` as the other thread knows it */
-
-    /* to be picked up by the other thread: written while there is no news, read while there is */
-    _Atomic bool news;
-    int news_error;
-    char news_path[PATH_MAX];
+    bool said; /* `failing` as the worker knows it */
 };
 
 /* ---- what went wrong */
@@ -53,22 +67,13 @@ static void on_outcome(void *arg, const char *path, int error)
 {
     struct dump_writer *writer = arg;
     writer->failing = error != 0;
-    if (writer->failing == writer->said || atomic_load_explicit(&writer->news, memory_order_acquire))
+    struct shared_words *words = writer->words;
+    if (writer->failing == writer->said || atomic_load_explicit(&words->news, memory_order_acquire))
         return;
     writer->said = writer->failing;
-    writer->news_error = error;
-    (void)snprintf(writer->news_path, sizeof writer->news_path, "%s", path);
-    atomic_store_explicit(&writer->news, true, memory_order_release);
-}
-
-bool dump_writer_news(struct dump_writer *writer, int *error, char path[PATH_MAX])
-{
-    if (!atomic_load_explicit(&writer->news, memory_order_acquire))
-        return false;
-    *error = writer->news_error;
-    (void)snprintf(path, PATH_MAX, "%s", writer->news_path);
-    atomic_store_explicit(&writer->news, false, memory_order_release);
-    return true;
+    words->news_error = error;
+    (void)snprintf(words->news_path, sizeof words->news_path, "%s", path);
+    atomic_store_explicit(&words->news, true, memory_order_release);
 }
 
 static void count_lost(struct dump_writer *writer)
@@ -132,19 +137,43 @@ static void begin(struct dump_writer *writer, const struct dump_begin_record *re
         count_lost(writer);
         return;
     }
+    slot->lost = false;
     slot->files = dump_files_new(&writer->file_options, record, part, id, head,
                                  len - (size_t)(head - (const char *)record));
     if (slot->files == NULL)
         count_lost(writer);
 }
 
-static void handle_file(struct dump_writer *writer, struct dump_files *files,
-                        const struct dump_file_record *record)
+/* An older one is of a record for which it could not be received. -1: it is lost. */
+static int receive(const struct dump_writer *writer, uint32_t wanted)
 {
-    if (files != NULL)
-        dump_files_request_file(files, record->fd, record->len);
-    (void)close(record->fd);
-    atomic_fetch_sub(writer->options.open_files, 1);
+    for (;;) {
+        uint32_t number = wanted;
+        int fd = fd_receive(writer->socket, &number);
+        if (number == wanted || (fd < 0 && errno != EBADF))
+            return fd;
+        fd_close(&fd);
+    }
+}
+
+static void handle_file(struct dump_writer *writer, struct slot *slot, const struct dump_file_record *record)
+{
+    int fd = receive(writer, record->number);
+    atomic_fetch_sub(&writer->words->open_files, 1);
+    if (slot != NULL && slot->files != NULL && fd >= 0) {
+        dump_files_request_file(slot->files, fd, record->len);
+    } else if (slot != NULL && slot->files != NULL) {
+        slot->lost = true;
+        count_lost(writer);
+    }
+    fd_close(&fd);
+}
+
+static void handle_end(struct dump_writer *writer, struct slot *slot, const struct dump_record *record)
+{
+    unsigned flags = record->flags | (slot->lost ? DUMP_CUT_REQUEST : 0);
+    if (!dump_files_end(&slot->files, flags) && flags == 0)
+        count_lost(writer);
 }
 
 static void handle(struct dump_writer *writer, const struct dump_record *record, size_t len)
@@ -160,7 +189,7 @@ static void handle(struct dump_writer *writer, const struct dump_record *record,
         return;
     }
     if (record->kind == DUMP_REQUEST_FILE)
-        handle_file(writer, files, (const struct dump_file_record *)(const void *)record);
+        handle_file(writer, slot, (const struct dump_file_record *)(const void *)record);
     if (files == NULL)
         return;
     switch ((enum dump_kind)record->kind) {
@@ -168,7 +197,8 @@ static void handle(struct dump_writer *writer, const struct dump_record *record,
         dump_files_request(files, data, data_len);
         break;
     case DUMP_REQUEST_END:
-        dump_files_request_end(files);
+        if (!slot->lost)
+            dump_files_request_end(files);
         break;
     case DUMP_RESPONSE_HEAD:
         dump_files_response_head(files, record->flags, data, data_len);
@@ -180,8 +210,7 @@ static void handle(struct dump_writer *writer, const struct dump_record *record,
         dump_files_error(files, data, data_len);
         break;
     case DUMP_END:
-        if (!dump_files_end(&slot->files, record->flags) && record->flags == 0)
-            count_lost(writer);
+        handle_end(writer, slot, record);
         return;
     case DUMP_BEGIN:
     case DUMP_REQUEST_FILE:
@@ -190,7 +219,7 @@ static void handle(struct dump_writer *writer, const struct dump_record *record,
     mark_dirty(writer, record->slot);
 }
 
-/* ---- the thread */
+/* ---- the process */
 
 static void flush_in_time(struct dump_writer *writer)
 {
@@ -210,16 +239,18 @@ static void end_all(struct dump_writer *writer)
     free(writer->dirty);
 }
 
-static void run(void *arg)
+static void run(void *arg, int socket)
 {
     struct dump_writer *writer = arg;
-    while (!atomic_load(&writer->given_up)) {
-        bool ending =
-            atomic_load(&writer->ending); /* before the look at the queue: no record comes behind it */
+    bool ending = false;
+    writer->socket = socket;
+    for (;;) {
         size_t len;
         const struct dump_record *record = dump_queue_peek(writer->options.queue, &len);
         if (record != NULL) {
             handle(writer, record, len);
+            if (record->kind == DUMP_END && record->flags == 0)
+                atomic_fetch_add_explicit(&writer->words->done, 1, memory_order_relaxed);
             dump_queue_drop(writer->options.queue);
             flush_in_time(writer);
             continue;
@@ -227,10 +258,25 @@ static void run(void *arg)
         flush_dirty(writer);
         if (ending)
             break;
-        dump_queue_sleep(writer->options.queue);
+        ending = !dump_queue_sleep(writer->options.queue, socket);
     }
-    if (!atomic_load(&writer->given_up))
-        end_all(writer);
+    end_all(writer);
+}
+
+/* ---- in the worker */
+
+static struct shared_words *map_words(void)
+{
+    void *words =
+        mmap(NULL, sizeof(struct shared_words), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    return words != MAP_FAILED ? words : NULL;
+}
+
+static void free_writer(struct dump_writer *writer)
+{
+    if (writer->words != NULL)
+        (void)munmap(writer->words, sizeof *writer->words);
+    free(writer);
 }
 
 struct dump_writer *dump_writer_new(const struct dump_writer_options *options)
@@ -243,10 +289,17 @@ struct dump_writer *dump_writer_new(const struct dump_writer_options *options)
                                                       .file_size = options->file_size,
                                                       .written = options->written,
                                                       .outcome = {on_outcome, writer}};
-    writer->aside = aside_start(run, writer);
-    if (writer->aside == NULL) {
+    const struct companion_options companion = {.fn = run,
+                                                .arg = writer,
+                                                .keep_fd = dump_queue_fd(options->queue),
+                                                .title = options->title,
+                                                .confine = options->sandbox ? sandbox_enter_writer : NULL};
+    writer->words = map_words();
+    if (writer->words != NULL)
+        writer->companion = companion_start(&companion);
+    if (writer->companion == NULL) {
         int saved = errno;
-        free(writer);
+        free_writer(writer);
         errno = saved;
         return NULL;
     }
@@ -259,13 +312,41 @@ bool dump_writer_end(struct dump_writer **writer, int timeout_ms)
     *writer = NULL;
     if (w == NULL)
         return true;
-    atomic_store(&w->ending, true);
-    dump_queue_alarm(w->options.queue);
-    if (!aside_end(&w->aside, timeout_ms)) {
-        atomic_store(&w->given_up, true);
-        dump_queue_alarm(w->options.queue);
+    bool ended = companion_end(&w->companion, timeout_ms);
+    free_writer(w);
+    return ended;
+}
+
+bool dump_writer_give(struct dump_writer *writer, int fd, uint32_t *number)
+{
+    _Atomic uint32_t *open_files = &writer->words->open_files;
+    if (atomic_load(open_files) >= FILES_MAX)
         return false;
-    }
-    free(w);
+    atomic_fetch_add(open_files, 1);
+    *number = writer->given++;
+    if (fd_send(companion_socket(writer->companion), fd, *number) == 0)
+        return true;
+    atomic_fetch_sub(open_files, 1);
+    return false;
+}
+
+bool dump_writer_news(struct dump_writer *writer, int *error, char path[PATH_MAX])
+{
+    struct shared_words *words = writer->words;
+    if (!atomic_load_explicit(&words->news, memory_order_acquire))
+        return false;
+    *error = words->news_error;
+    (void)snprintf(path, PATH_MAX, "%.*s", PATH_MAX - 1, words->news_path);
+    atomic_store_explicit(&words->news, false, memory_order_release);
     return true;
+}
+
+bool dump_writer_has_ended(struct dump_writer *writer, int *wait_status)
+{
+    return companion_has_ended(writer->companion, wait_status);
+}
+
+uint64_t dump_writer_done(const struct dump_writer *writer)
+{
+    return atomic_load_explicit(&writer->words->done, memory_order_relaxed);
 }

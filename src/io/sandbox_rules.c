@@ -112,8 +112,6 @@ static const char *const child_calls[] = {
     "lseek",
     "lstat",
     "lstat64",
-    "mkdir",
-    "mkdirat",
     "newfstatat",
     "open",
     "openat",
@@ -426,7 +424,7 @@ static int allow_new_files(scmp_filter_ctx filter)
 
 static int fill_writer(scmp_filter_ctx filter)
 {
-    static const char *const not_childs[] = {"alarm", "setitimer"};
+    static const char *const not_childs[] = {"alarm", "mkdir", "mkdirat", "setitimer"};
     int result;
     if (SANDBOX_SANITIZED) { /* a sanitizer reads what it finds in /proc, and more */
         result = fill_child(filter);

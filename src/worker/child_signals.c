@@ -28,6 +28,8 @@ static void on_signal(struct loop_watch *watch, uint32_t events)
             end_at_once(signals);
         else if (info.ssi_signo == SIGUSR1)
             (void)log_reopen();
+        else if (info.ssi_signo == SIGCHLD && signals->child_ended != NULL)
+            signals->child_ended(signals->arg);
         else if (info.ssi_signo == SIGTERM && !signals->draining) {
             signals->draining = true;
             signals->drain(signals->arg);
@@ -54,6 +56,7 @@ int child_signals_init(struct child_signals *signals, struct loop *loop, int lif
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGQUIT);
     (void)sigaddset(&set, SIGUSR1);
+    (void)sigaddset(&set, SIGCHLD);
     signals->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (signals->signal_fd < 0)
         return -1;

@@ -1,6 +1,7 @@
 /*
  * child_signals: what the master tells a child, as events of the child's loop: TERM (drain), QUIT (end at
- * once), USR1 (reopen the log files), and the end of the lifeline (the master is gone: end at once).
+ * once), USR1 (reopen the log files), and the end of the lifeline (the master is gone: end at once). And what
+ * the kernel tells it of a process of its own: CHLD.
  */
 #ifndef CLAVIGER_WORKER_CHILD_SIGNALS_H
 #define CLAVIGER_WORKER_CHILD_SIGNALS_H
@@ -11,7 +12,8 @@ struct child_signals {
     struct loop *loop;
     struct loop_watch signal_watch;
     struct loop_watch lifeline_watch;
-    void (*drain)(void *arg); /* called once, on the first TERM */
+    void (*drain)(void *arg);       /* called once, on the first TERM */
+    void (*child_ended)(void *arg); /* on CHLD; NULL = there will be none. For who owns this to set. */
     void *arg;
     int signal_fd;
     bool draining;

@@ -183,6 +183,13 @@ static void drain(void *arg)
     listener_drain(worker->listener, stopping ? 0 : RELOAD_GRACE_MS);
 }
 
+static void child_ended(void *arg)
+{
+    struct worker *worker = arg;
+    if (worker->dump != NULL)
+        dump_child_ended(worker->dump);
+}
+
 /* ---- begin and end */
 
 static int make_pools(struct worker *worker)
@@ -199,32 +206,45 @@ static int make_pools(struct worker *worker)
     return 0;
 }
 
+/* Forks, and so it comes first: a database and what libraries make do not live through that. */
+static int make_dump(struct worker *worker)
+{
+    const struct heritage *heritage = worker->heritage;
+    const struct conf *conf = heritage->conf;
+    char title[64];
+    if (conf->dump.dir[0] == '\0')
+        return 0;
+    (void)snprintf(title, sizeof title, "clavigerd: dumps of worker %u", heritage->number);
+    const struct dump_options options = {
+        .dir = conf->dump.dir,
+        .file_size = conf->dump.file_size,
+        .providers = &conf->providers,
+        .written = &heritage->shared->dump_written,
+        .skipped = &heritage->shared->dump_skipped,
+        .title = title,
+        .sandbox = conf->sandbox,
+    };
+    worker->dump = dump_new(&options);
+    return worker->dump != NULL ? 0 : -1;
+}
+
 static int make_parts(struct worker *worker)
 {
     const struct heritage *heritage = worker->heritage;
     const struct conf *conf = heritage->conf;
+    if (make_dump(worker) != 0)
+        return -1;
     worker->loop = loop_new(turn, worker);
     if (worker->loop == NULL ||
         child_signals_init(&worker->signals, worker->loop, heritage->lifeline_fd, drain, worker) != 0 ||
         make_pools(worker) != 0 ||
         counts_init(&worker->counts, &heritage->shared->metrics, &conf->providers) != 0)
         return -1;
+    worker->signals.child_ended = child_ended;
     usage_counter_init(&worker->usage, &heritage->shared->usage, heritage->slot);
     worker->store = store_new(conf->state_db, &conf->providers, worker->pools, heritage->shared);
     worker->upstream = upstream_new(worker->loop, &conf->providers,
                                     (long)conf->limits.connections + UPSTREAM_RESERVE, &worker->counts);
-    if (conf->dump.dir[0] != '\0') {
-        const struct dump_options options = {
-            .dir = conf->dump.dir,
-            .file_size = conf->dump.file_size,
-            .providers = &conf->providers,
-            .written = &heritage->shared->dump_written,
-            .skipped = &heritage->shared->dump_skipped,
-        };
-        worker->dump = dump_new(&options);
-        if (worker->dump == NULL)
-            return -1;
-    }
     if (conf->trace.endpoint[0] != '\0' &&
         (worker->tracer = tracer_new(worker->loop, conf, heritage->shared)) == NULL)
         return -1;

@@ -1,6 +1,6 @@
 /*
  * test_dump_slow: API dumps on a disk that hangs or is full: no request waits for it or fails, what is left
- * out is counted and told, and a stop writes what is queued.
+ * out is counted and told, and a stop writes what is queued. And the process that writes: who outlives whom.
  */
 #include "e2e/faults.h"
 #include "e2e/suite.h"
@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define WAIT_MS 20000
@@ -186,17 +187,29 @@ START_TEST(a_stop)
 }
 END_TEST
 
-/* But it does not wait for ever. */
+/* We are the reaper of all that the daemon leaves behind. */
+static bool no_process_left(void *arg)
+{
+    (void)arg;
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        continue;
+    return errno == ECHILD;
+}
+
+/* But it does not wait for ever; nor does the process that writes when its master is gone at once. */
 START_TEST(a_stop_while_it_hangs)
 {
+    static const int signals[] = {SIGTERM, SIGQUIT, SIGKILL};
     struct dumps d;
 
     open_dumps(&d);
     atomic_store(&d.faults->hold, 1);
     post(&d, 1000);
-    daemon_stop(&d.bench.daemon);
-    d.bench.daemon.pid = 0;
-    expect_once(&d, "what was not written yet is lost");
+    ck_assert_int_eq(kill(d.bench.daemon.pid, signals[_i]), 0);
+    (void)daemon_wait(&d.bench.daemon, WAIT_MS);
+    ck_assert(util_wait(no_process_left, NULL, WAIT_MS));
+    if (signals[_i] != SIGKILL)
+        expect_once(&d, "what was not written yet is lost");
     bench_close(&d.bench);
 }
 END_TEST
@@ -218,6 +231,196 @@ START_TEST(a_full_disk)
 }
 END_TEST
 
+/* ---- the process that writes */
+
+static pid_t worker_of(const struct dumps *d)
+{
+    pid_t pid;
+
+    ck_assert_uint_eq(daemon_children(&d->bench.daemon, "worker", &pid, 1), 1);
+    return pid;
+}
+
+struct writer {
+    struct daemon worker;
+    pid_t pid;
+};
+
+static bool has_writer(void *arg)
+{
+    struct writer *w = arg;
+
+    return daemon_children(&w->worker, "dumps of worker 0", &w->pid, 1) == 1;
+}
+
+/* Nobody waits for it to be ready, so the test does. */
+static pid_t writer_of(const struct dumps *d)
+{
+    struct writer w = {.worker.pid = worker_of(d)};
+
+    ck_assert(util_wait(has_writer, &w, WAIT_MS));
+    return w.pid;
+}
+
+static bool has_ended(void *arg)
+{
+    const pid_t *pid = arg;
+
+    return waitpid(*pid, NULL, WNOHANG) == *pid;
+}
+
+/* It writes what a worker has left behind, and ends. */
+START_TEST(a_killed_worker)
+{
+    struct dumps d;
+    pid_t worker;
+    pid_t writer;
+
+    open_dumps(&d);
+    worker = worker_of(&d);
+    writer = writer_of(&d);
+    atomic_store(&d.faults->hold, 1);
+    for (int i = 0; i < 20; i++)
+        post(&d, 1000);
+    ck_assert_uint_le(count_files(&d, ".txt"), 1);
+    ck_assert_int_eq(kill(worker, SIGKILL), 0);
+    ck_assert(daemon_wait_log(&d.bench.daemon, "was killed by signal 9", WAIT_MS));
+    atomic_store(&d.faults->hold, 0);
+    ck_assert(util_wait(has_ended, &writer, WAIT_MS));
+    ck_assert_uint_eq(count_files(&d, ".req.txt"), 20);
+    ck_assert_uint_eq(count_files(&d, ".resp.txt"), 20);
+    expect_complete(&d);
+    ck_assert(daemon_wait_workers(&d.bench.daemon, 1, worker, WAIT_MS));
+    d.wanted = 21;
+    post(&d, 1000);
+    ck_assert(util_wait(has_files, &d, WAIT_MS));
+    bench_close(&d.bench);
+}
+END_TEST
+
+static bool has_no_child(void *arg)
+{
+    const pid_t *pid = arg;
+    char path[64];
+    char *text;
+    bool has_none;
+
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)*pid, (int)*pid);
+    text = util_read_file(path, NULL);
+    has_none = text != NULL && text[0] == '\0';
+    free(text);
+    return has_none;
+}
+
+/* Nothing is dumped any more, which is counted and told; requests go on. A reload helps. */
+START_TEST(a_killed_writer)
+{
+    struct dumps d;
+    pid_t worker;
+    uint64_t before;
+
+    open_dumps(&d);
+    worker = worker_of(&d);
+    d.wanted = 1;
+    post(&d, 1000);
+    ck_assert(util_wait(has_files, &d, WAIT_MS));
+    ck_assert(!has_no_child(&worker));
+    ck_assert_int_eq(kill(writer_of(&d), SIGKILL), 0);
+    ck_assert(daemon_wait_log(&d.bench.daemon, "nothing is dumped until the next reload", WAIT_MS));
+    ck_assert(util_wait(has_no_child, &worker, WAIT_MS)); /* a zombie would be one */
+    read_skipped(&d);
+    before = d.skipped;
+    ck_assert_uint_le(before, 1); /* the first one, if it was not done with it */
+    for (int i = 0; i < 5; i++)
+        post(&d, 100000);
+    read_skipped(&d);
+    ck_assert_uint_eq(d.skipped, before + 5);
+    expect_once(&d, "was killed by signal 9 (Killed); nothing is dumped");
+    ck_assert(!daemon_log_has(&d.bench.daemon, "slower than the traffic"));
+    ck_assert_uint_eq(count_files(&d, ".resp.txt"), 1);
+    ck_assert_int_eq(worker_of(&d), worker);
+    daemon_reload(&d.bench.daemon);
+    d.wanted = 2;
+    post(&d, 1000);
+    ck_assert(util_wait(has_files, &d, WAIT_MS));
+    bench_close(&d.bench);
+}
+END_TEST
+
+struct descriptors {
+    char links[64][64];
+    size_t count;
+};
+
+/* What a process has open beside 0 to 2; false when that is not to be seen. */
+static bool list_descriptors(pid_t pid, struct descriptors *fds)
+{
+    char path[64];
+    DIR *dir;
+    const struct dirent *entry;
+    bool seen;
+
+    fds->count = 0;
+    snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+    dir = opendir(path);
+    seen = dir != NULL;
+    while (dir != NULL && (entry = readdir(dir)) != NULL && fds->count < 64) {
+        char *link = fds->links[fds->count];
+        ssize_t n;
+
+        if (strtol(entry->d_name, NULL, 10) <= 2)
+            continue;
+        n = readlinkat(dirfd(dir), entry->d_name, link, sizeof(fds->links[0]) - 1);
+        seen = seen && n > 0;
+        link[n > 0 ? n : 0] = '\0';
+        fds->count++;
+    }
+    if (dir != NULL)
+        closedir(dir);
+    return seen;
+}
+
+static bool shares_a_socket(const struct descriptors *a, const struct descriptors *b)
+{
+    for (size_t i = 0; i < a->count; i++)
+        for (size_t k = 0; k < b->count; k++)
+            if (strncmp(a->links[i], "socket:", 7) == 0 && strcmp(a->links[i], b->links[k]) == 0)
+                return true;
+    return false;
+}
+
+/* No descriptor of the worker's or the master's, no rights; and signals that everybody gets do not end it. */
+START_TEST(what_it_has)
+{
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM};
+    static struct descriptors of_writer;
+    static struct descriptors of_worker;
+    static struct descriptors of_master;
+    struct dumps d;
+    pid_t writer;
+
+    open_dumps(&d);
+    d.wanted = 1;
+    post(&d, 1000);
+    ck_assert(util_wait(has_files, &d, WAIT_MS)); /* so it has made itself ready */
+    writer = writer_of(&d);
+    if (list_descriptors(writer, &of_writer) && list_descriptors(worker_of(&d), &of_worker) &&
+        list_descriptors(d.bench.daemon.pid, &of_master)) {
+        ck_assert_uint_eq(of_writer.count, 2);
+        ck_assert(shares_a_socket(&of_worker, &of_master)); /* those that listen */
+        ck_assert(!shares_a_socket(&of_writer, &of_master));
+        ck_assert(!shares_a_socket(&of_writer, &of_worker));
+    }
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+        ck_assert_int_eq(kill(writer, signals[i]), 0);
+    d.wanted = 2;
+    post(&d, 1000);
+    ck_assert(util_wait(has_files, &d, WAIT_MS));
+    ck_assert_int_eq(writer_of(&d), writer);
+    bench_close(&d.bench);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("dump_slow");
@@ -225,7 +428,10 @@ int main(void)
 
     tcase_add_test(tc, a_disk_that_hangs);
     tcase_add_test(tc, a_stop);
-    tcase_add_test(tc, a_stop_while_it_hangs);
+    tcase_add_loop_test(tc, a_stop_while_it_hangs, 0, 3);
     tcase_add_test(tc, a_full_disk);
+    tcase_add_test(tc, a_killed_worker);
+    tcase_add_test(tc, a_killed_writer);
+    tcase_add_test(tc, what_it_has);
     return suite_run(s);
 }

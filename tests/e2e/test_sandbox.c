@@ -39,6 +39,53 @@ static pid_t child_of(const struct daemon *d, const char *role)
     return pids[0];
 }
 
+/* The dumps' directory, for a user who may write there. */
+static void switch_dumps_on(struct bench *b, mode_t mode)
+{
+    char dir[160];
+    snprintf(dir, sizeof(dir), "%s/dumps", b->daemon.dir);
+    ck_assert_int_eq(mkdir(dir, mode), 0);
+    ck_assert_int_eq(chmod(dir, mode), 0);
+    daemon_text(&b->daemon.top, "dump { dir = \"%s\" }\n", dir);
+}
+
+struct writer {
+    struct daemon worker;
+    pid_t pid;
+};
+
+static bool has_writer(void *arg)
+{
+    struct writer *w = arg;
+    return daemon_children(&w->worker, "dumps of worker 0", &w->pid, 1) == 1;
+}
+
+/* What writes the dumps of that worker; nobody waits for it to be ready, so the test does. */
+static pid_t writer_of(pid_t worker)
+{
+    struct writer w = {.worker.pid = worker};
+    ck_assert(util_wait(has_writer, &w, 10000));
+    return w.pid;
+}
+
+struct expected {
+    pid_t pid;
+    const char *name;
+    const char *value;
+};
+
+static bool is_as_expected(void *arg)
+{
+    const struct expected *e = arg;
+    return status_is(e->pid, e->name, e->value);
+}
+
+static void expect_soon(pid_t pid, const char *name, const char *value)
+{
+    struct expected e = {pid, name, value};
+    ck_assert_msg(util_wait(is_as_expected, &e, 10000), "%s is not %s", name, value);
+}
+
 /* _i: 0 = the default, 1 = sandbox = false. Serving is what all other tests do. */
 START_TEST(children_are_confined)
 {
@@ -48,16 +95,20 @@ START_TEST(children_are_confined)
     bench_prepare(&b, &SUITE_APIS[0], KEY0, NULL);
     if (_i == 1)
         daemon_text(&b.daemon.top, "sandbox = false\n");
+    switch_dumps_on(&b, 0700);
     daemon_start(&b.daemon);
     pid_t worker = child_of(&b.daemon, "worker");
     pid_t admin = child_of(&b.daemon, "admin");
+    pid_t writer = writer_of(worker);
     if (_i == 0 || !filtered_already) {
         ck_assert(status_is(worker, "Seccomp", expected));
         ck_assert(status_is(admin, "Seccomp", expected));
+        expect_soon(writer, "Seccomp", expected);
         ck_assert(status_is(b.daemon.pid, "Seccomp", geteuid() == 0 ? expected : "0") || filtered_already);
     }
     ck_assert(status_is(worker, "NoNewPrivs", "1"));
     ck_assert(status_is(admin, "NoNewPrivs", "1"));
+    ck_assert(status_is(writer, "NoNewPrivs", "1"));
     ck_assert(!daemon_log_has(&b.daemon, "sandbox"));
     bench_close(&b);
 }
@@ -77,9 +128,11 @@ START_TEST(no_capability_is_left)
     ck_assert_ptr_nonnull(nobody);
     ck_assert_int_eq(chown(b.daemon.dir, nobody->pw_uid, nobody->pw_gid), 0);
     ck_assert_int_eq(chmod(getenv("E2E_DIR"), 0755), 0);
+    switch_dumps_on(&b, 0777);
     daemon_start(&b.daemon);
-    pid_t pids[] = {child_of(&b.daemon, "worker"), child_of(&b.daemon, "admin")};
-    for (size_t i = 0; i < 2; i++) {
+    pid_t worker = child_of(&b.daemon, "worker");
+    pid_t pids[] = {worker, child_of(&b.daemon, "admin"), writer_of(worker)};
+    for (size_t i = 0; i < 3; i++) {
         for (size_t j = 0; j < sizeof(sets) / sizeof(sets[0]); j++)
             ck_assert_msg(status_is(pids[i], sets[j], "0000000000000000"), "process %zu: %s", i, sets[j]);
     }

@@ -1,14 +1,21 @@
 /*
- * Tests of dump_queue: order, what is full, records at the end of the ring, wiping, and two threads at once.
+ * Tests of dump_queue: order, what is full, records at the end of the ring, wiping, and two threads or
+ * processes at once.
  */
 #include "io/dump_queue.h"
 #include "unit/suite.h"
 
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define SIZE 4096
 
@@ -171,42 +178,62 @@ START_TEST(test_wiped)
 }
 END_TEST
 
-/* ---- two threads */
+/* Who takes may write what it likes into what both share: who puts stays within the ring. */
+START_TEST(test_harm)
+{
+    static const size_t frame[2] = {DUMP_QUEUE_UNIT, 0};
+    char *room;
+
+    ck_assert(put("one", 3, 0));
+    dump_queue_drop(queue);
+    room = dump_queue_reserve(queue, 5, 0);
+    ck_assert_ptr_nonnull(room);
+    memcpy(room - sizeof(frame), frame, sizeof(frame));
+    dump_queue_drop(queue); /* what was never put */
+    ck_assert_ptr_null(dump_queue_reserve(queue, 5, 0));
+    ck_assert_ptr_null(dump_queue_reserve(queue, SIZE, 0));
+    ck_assert(!dump_queue_takes(queue, 0));
+}
+END_TEST
+
+/* ---- two at once */
 
 #define RECORDS 200000
 
-static _Atomic bool done;
+static int ends[2];
 
-static void *take(void *arg)
+/* Counts the records that come as they were put, up to the end. */
+static void take_all(_Atomic uint32_t *count)
 {
-    uint32_t *next = arg;
+    bool ended = false;
 
     for (;;) {
-        bool last = done;
         size_t len;
         const uint32_t *record = dump_queue_peek(queue, &len);
 
-        if (record == NULL && last)
-            return NULL;
+        if (record == NULL && ended)
+            return;
         if (record == NULL) {
-            dump_queue_sleep(queue);
+            ended = !dump_queue_sleep(queue, ends[1]);
             continue;
         }
         for (size_t i = 0; i < len / sizeof(*record); i++)
-            if (record[i] != *next)
-                return NULL;
-        ++*next;
+            if (record[i] != *count)
+                return;
+        ++*count;
         dump_queue_drop(queue);
     }
 }
 
-START_TEST(test_threads)
+static void *take(void *arg)
 {
-    uint32_t next = 0;
-    pthread_t thread;
+    take_all(arg);
+    return NULL;
+}
 
-    ck_assert_int_eq(pthread_create(&thread, NULL, take, &next), 0);
-    for (uint32_t i = 0; i < RECORDS;) {
+static void put_numbers(uint32_t records)
+{
+    for (uint32_t i = 0; i < records;) {
         size_t count = 1 + i % 100;
         uint32_t *room = dump_queue_reserve(queue, count * sizeof(*room), 0);
 
@@ -221,11 +248,87 @@ START_TEST(test_threads)
             dump_queue_wake(queue);
         i++;
     }
-    done = true;
-    dump_queue_alarm(queue);
+}
+
+static void open_ends(void)
+{
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+}
+
+START_TEST(test_threads)
+{
+    _Atomic uint32_t count = 0;
+    pthread_t thread;
+
+    open_ends();
+    ck_assert_int_eq(pthread_create(&thread, NULL, take, &count), 0);
+    put_numbers(RECORDS);
+    ck_assert_int_eq(shutdown(ends[0], SHUT_WR), 0);
     pthread_join(thread, NULL);
-    ck_assert_uint_eq(next, RECORDS);
+    ck_assert_uint_eq(count, RECORDS);
     expect_empty();
+}
+END_TEST
+
+/* A process that takes; *count is shared. */
+static pid_t fork_taker(_Atomic uint32_t **count)
+{
+    pid_t pid;
+
+    *count = mmap(NULL, sizeof(**count), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ck_assert(*count != MAP_FAILED);
+    open_ends();
+    pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        close(ends[0]);
+        take_all(*count);
+        _exit(0);
+    }
+    close(ends[1]);
+    return pid;
+}
+
+static void await_end(pid_t pid)
+{
+    int status;
+
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+}
+
+START_TEST(test_processes)
+{
+    _Atomic uint32_t *count;
+    pid_t pid = fork_taker(&count);
+
+    put_numbers(RECORDS);
+    close(ends[0]);
+    await_end(pid);
+    ck_assert_uint_eq(*count, RECORDS);
+    expect_empty();
+}
+END_TEST
+
+/* Who puts is killed in the middle: every record that the other one gets is whole, and it sees the end. */
+START_TEST(test_killed)
+{
+    _Atomic uint32_t *count;
+    pid_t taker = fork_taker(&count);
+    pid_t putter = fork();
+
+    ck_assert_int_ge(putter, 0);
+    if (putter == 0) {
+        put_numbers(UINT32_MAX);
+        _exit(1);
+    }
+    close(ends[0]);
+    while (*count < 1000U * (unsigned)_i)
+        sched_yield();
+    ck_assert_int_eq(kill(putter, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(putter, NULL, 0), putter);
+    await_end(taker);
+    expect_empty(); /* it did not stop at a record that is not whole */
 }
 END_TEST
 
@@ -242,7 +345,10 @@ int main(void)
     tcase_add_test(tc, test_takes);
     tcase_add_test(tc, test_ring);
     tcase_add_test(tc, test_wiped);
+    tcase_add_test(tc, test_harm);
     tcase_add_test(tc, test_threads);
+    tcase_add_test(tc, test_processes);
+    tcase_add_loop_test(tc, test_killed, 0, 10);
     suite_add_tcase(s, tc);
     return suite_run(s);
 }

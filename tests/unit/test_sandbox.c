@@ -320,6 +320,26 @@ START_TEST(child_gains_nothing)
 }
 END_TEST
 
+static long try_directory(void)
+{
+    return mkdir("/tmp/test_sandbox.none/none", 0700);
+}
+
+/* What only the writer of dumps does. */
+static void make_no_directory(int arg)
+{
+    (void)arg;
+    enter(sandbox_enter_child);
+    errno = 0;
+    MUST(try_directory() == -1 && errno == EPERM);
+}
+
+START_TEST(child_makes_no_directory)
+{
+    run_inside(make_no_directory, 0);
+}
+END_TEST
+
 static void wait_for_its_own(int arg)
 {
     int status;
@@ -540,6 +560,7 @@ int main(void)
         tcase_add_test(tcase, child_keeps_a_database);
         tcase_add_test(tcase, child_may_abort);
         tcase_add_test(tcase, child_gains_nothing);
+        tcase_add_test(tcase, child_makes_no_directory);
         tcase_add_test(tcase, child_waits_for_its_own);
         tcase_add_loop_test(tcase, writer_may_not, 0,
                             (int)(sizeof(forbidden_to_the_writer) / sizeof(forbidden_to_the_writer[0])));
