@@ -86,6 +86,30 @@ static void expect_soon(pid_t pid, const char *name, const char *value)
     ck_assert_msg(util_wait(is_as_expected, &e, 10000), "%s is not %s", name, value);
 }
 
+/* How many filters a process has: the master's, which its children inherit, and its own. "" = not told. */
+static void count_filters(pid_t pid, char out[32])
+{
+    static const char name[] = "\nSeccomp_filters:\t";
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    char *text = util_read_file(path, NULL);
+    ck_assert_ptr_nonnull(text);
+    const char *line = strstr(text, name);
+    if (line != NULL)
+        line += strlen(name);
+    snprintf(out, 32, "%.*s", line != NULL ? (int)strcspn(line, "\n") : 0, line != NULL ? line : "");
+    free(text);
+}
+
+/* As many as a worker: one of its own too. */
+static void expect_filters(pid_t writer, pid_t worker)
+{
+    char filters[32];
+    count_filters(worker, filters);
+    if (filters[0] != '\0')
+        expect_soon(writer, "Seccomp_filters", filters);
+}
+
 /* _i: 0 = the default, 1 = sandbox = false. Serving is what all other tests do. */
 START_TEST(children_are_confined)
 {
@@ -104,6 +128,7 @@ START_TEST(children_are_confined)
         ck_assert(status_is(worker, "Seccomp", expected));
         ck_assert(status_is(admin, "Seccomp", expected));
         expect_soon(writer, "Seccomp", expected);
+        expect_filters(writer, worker);
         ck_assert(status_is(b.daemon.pid, "Seccomp", geteuid() == 0 ? expected : "0") || filtered_already);
     }
     ck_assert(status_is(worker, "NoNewPrivs", "1"));
