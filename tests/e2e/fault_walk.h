@@ -10,7 +10,7 @@
 #define FAULTS_VARIABLE "CLAVIGER_FAULTS" /* the file's path */
 
 enum faults_kind { FAULTS_ALLOCATION, FAULTS_CALL, FAULTS_KINDS };
-enum faults_role { FAULTS_MASTER, FAULTS_WORKER, FAULTS_ADMIN, FAULTS_ROLES };
+enum faults_role { FAULTS_MASTER, FAULTS_WORKER, FAULTS_ADMIN, FAULTS_WRITER, FAULTS_ROLES };
 
 struct faults {
     int kind; /* what fails, in which process, and which of them, from 1; 0 = none */
