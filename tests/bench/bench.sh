@@ -105,7 +105,7 @@ if [ $quick = yes ]; then
     want https && scenario https 3 1 64 0 /https/v1/models $proxies
     want pool && scenario pool-8 5 1 64 0 /v1/models pool-8 pool-1
     want beside && beside 2 2000
-    want events && events events-100 2 100 claviger nginx
+    want events && events events-100 6 100 claviger nginx
     want memory && memory 2000
     want portkey && portkey_beside 1
     want everything && everything 2 0
@@ -130,7 +130,7 @@ else
         stop unlogged
     fi
     want beside && beside 7 500 2000
-    want events && events events-100 6 100 claviger nginx
+    want events && events events-100 12 100 claviger nginx
     want events && events events-1 4 1 claviger nginx
     want memory && memory 500 1000 2000
     want workers && workers 4 1 2 4
