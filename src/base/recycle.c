@@ -46,6 +46,7 @@ struct kept {
 static _Thread_local struct {
     bool keeps;
     struct kept kept[CLASSES];
+    size_t large_bytes; /* of kept blocks over RECYCLE_LARGE_BYTES */
 } mine;
 
 static uint32_t class_of(size_t size)
@@ -92,6 +93,19 @@ void recycle_end(void)
         }
         mine.kept[i].bytes = 0;
     }
+    mine.large_bytes = 0;
+}
+
+static void count_large(size_t size, bool comes)
+{
+    if (size > RECYCLE_LARGE_BYTES)
+        mine.large_bytes += comes ? size : 0 - size;
+}
+
+static bool has_room(const struct kept *kept, size_t size)
+{
+    return kept->bytes + size <= RECYCLE_KEEP_BYTES &&
+           (size <= RECYCLE_LARGE_BYTES || mine.large_bytes + size <= RECYCLE_KEEP_LARGE_BYTES);
 }
 
 void *recycle_malloc(size_t size)
@@ -104,6 +118,7 @@ void *recycle_malloc(size_t size)
         if (header != NULL) {
             kept->first = header->u.next;
             kept->bytes -= class_size(class);
+            count_large(class_size(class), false);
             return header + 1;
         }
         size = class_size(class);
@@ -134,14 +149,15 @@ void recycle_free(void *block)
         return;
     struct header *header = header_of(block);
     struct kept *kept = &mine.kept[header->class < CLASSES ? header->class : 0];
-    if (!mine.keeps || header->class >= CLASSES ||
-        kept->bytes + class_size(header->class) > RECYCLE_KEEP_BYTES) {
+    size_t size = header->class < CLASSES ? class_size(header->class) : 0;
+    if (!mine.keeps || size == 0 || !has_room(kept, size)) {
         free(header);
         return;
     }
     header->u.next = kept->first;
     kept->first = header;
-    kept->bytes += class_size(header->class);
+    kept->bytes += size;
+    count_large(size, true);
 }
 
 void *recycle_realloc(void *block, size_t size)

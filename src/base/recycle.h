@@ -5,7 +5,8 @@
  *
  * The functions follow malloc() and its family. Any thread may call them, for blocks of any thread, but only
  * the one that called recycle_begin() keeps blocks; for others they are malloc() and free(). What is kept is
- * bounded (RECYCLE_KEEP_BYTES for each size). With AddressSanitizer nothing is kept: it would hide errors.
+ * bounded: RECYCLE_KEEP_BYTES for each size, and RECYCLE_KEEP_LARGE_BYTES for all that are over
+ * RECYCLE_LARGE_BYTES. With AddressSanitizer nothing is kept: it would hide errors.
  */
 #ifndef CLAVIGER_BASE_RECYCLE_H
 #define CLAVIGER_BASE_RECYCLE_H
@@ -24,6 +25,8 @@ void *recycle_realloc(void *block, size_t size);
 char *recycle_strdup(const char *text);
 void recycle_free(void *block);
 
-#define RECYCLE_KEEP_BYTES (1024UL * 1024)
+#define RECYCLE_KEEP_BYTES       (1024UL * 1024)
+#define RECYCLE_LARGE_BYTES      (16UL * 1024)
+#define RECYCLE_KEEP_LARGE_BYTES (4096UL * 1024)
 
 #endif

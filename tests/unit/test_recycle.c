@@ -3,6 +3,7 @@
 
 #include "unit/suite.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -157,6 +158,39 @@ START_TEST(what_is_kept_is_bounded)
 }
 END_TEST
 
+static size_t in_use(void)
+{
+    struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+}
+
+/* Large ones of all sizes together. */
+START_TEST(what_is_kept_of_large_blocks_is_bounded)
+{
+    enum { SIZES = 6, COUNT = 64 };
+    static void *blocks[SIZES][COUNT];
+    const size_t slack = 64 * 1024;
+    recycle_begin();
+    size_t before = in_use();
+    for (size_t i = 0; i < SIZES; i++)
+        for (size_t k = 0; k < COUNT; k++)
+            ck_assert_ptr_nonnull(blocks[i][k] = recycle_malloc(RECYCLE_LARGE_BYTES << (i + 1)));
+    for (size_t i = 0; i < SIZES; i++)
+        for (size_t k = 0; k < COUNT; k++)
+            recycle_free(blocks[i][k]);
+    size_t kept = in_use() - before;
+    ck_assert_uint_lt(kept, RECYCLE_KEEP_LARGE_BYTES + slack);
+    ck_assert(!keeps || kept > RECYCLE_KEEP_LARGE_BYTES / 2);
+    for (int i = 0; i < 100; i++) { /* what goes out makes room again */
+        void *block = recycle_malloc(RECYCLE_LARGE_BYTES * 2);
+        recycle_free(block);
+    }
+    ck_assert_uint_lt(in_use() - before, RECYCLE_KEEP_LARGE_BYTES + slack);
+    recycle_end();
+    ck_assert_uint_lt(in_use() - before, slack);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("recycle");
@@ -167,6 +201,7 @@ int main(void)
     tcase_add_test(tc, realloc_keeps_the_content);
     tcase_add_test(tc, blocks_go_between_threads);
     tcase_add_test(tc, what_is_kept_is_bounded);
+    tcase_add_test(tc, what_is_kept_of_large_blocks_is_bounded);
     suite_add_tcase(s, tc);
     return suite_run(s);
 }
