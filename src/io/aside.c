@@ -30,7 +30,7 @@ struct aside {
 
 /* On Linux both are a thread's own. SCHED_BATCH: it does not push others aside when it wakes up. Where it is
  * not permitted, it goes without. */
-static void step_back(void)
+void aside_step_back(void)
 {
     static const struct sched_param none = {0};
     (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
@@ -40,7 +40,7 @@ static void step_back(void)
 static void *run(void *arg)
 {
     struct aside *aside = arg;
-    step_back();
+    aside_step_back();
     (void)sem_post(&aside->begun);
     aside->fn(aside->arg);
     (void)eventfd_write(aside->ended_fd, 1);
@@ -77,7 +77,7 @@ struct aside *aside_start(void (*fn)(void *arg), void *arg)
         errno = error;
         return NULL;
     }
-    /* A sandbox does not allow what step_back() does. */
+    /* A sandbox does not allow what aside_step_back() does. */
     while (sem_wait(&aside->begun) < 0 && errno == EINTR)
         continue;
     return aside;

@@ -18,4 +18,7 @@ struct aside *aside_start(void (*fn)(void *arg), void *arg);
  * as the process lives, with all that it was given, and *aside stays as it is. */
 bool aside_end(struct aside **aside, int timeout_ms);
 
+/* What such a thread does first; in a process that has one thread only, it is for the process. */
+void aside_step_back(void);
+
 #endif

@@ -10,17 +10,16 @@
 #include "base/fd.h"
 #include "base/secret.h"
 #include "base/title.h"
+#include "io/aside.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,8 +35,6 @@
 #if !defined(QUIET_FDS)
 #define QUIET_FDS 3
 #endif
-
-#define NICE 19
 
 _Static_assert(ATOMIC_BOOL_LOCK_FREE == 2, "processes share it, and a signal handler reads it");
 
@@ -89,15 +86,6 @@ static void leave_descriptors(int socket, int keep_fd)
     fd_close_others(keep, sizeof keep / sizeof keep[0]);
 }
 
-/* Everyone else comes first, and at once: with another policy it might use up its turn before a worker that
- * wakes up. Where that is not permitted, it goes without. */
-static void step_back(void)
-{
-    static const struct sched_param none = {0};
-    (void)setpriority(PRIO_PROCESS, 0, NICE);
-    (void)sched_setscheduler(0, SCHED_IDLE, &none);
-}
-
 /* What the parent is, it is too: who it is, not to be dumped, without new privileges. */
 static _Noreturn void be_companion(const struct companion_options *options, int socket, pid_t parent,
                                    const _Atomic bool *given_up)
@@ -113,7 +101,7 @@ static _Noreturn void be_companion(const struct companion_options *options, int 
     if (getppid() != parent) /* before that */
         on_alarm(SIGALRM);
     secret_lock_again();
-    step_back();
+    aside_step_back();
     if (options->confine != NULL)
         (void)options->confine(&reason); /* where that fails, the parent fails too, and says so */
     buf_fini(&reason);
@@ -187,13 +175,18 @@ static bool await_end(const struct companion *companion, int timeout_ms)
     return n > 0;
 }
 
+bool companion_finish(struct companion *companion, int wait_ms)
+{
+    return companion->pid == 0 || await_end(companion, wait_ms);
+}
+
 bool companion_end(struct companion **companion, int timeout_ms)
 {
     struct companion *c = *companion;
     *companion = NULL;
     if (c == NULL)
         return true;
-    bool ended = c->pid == 0 || await_end(c, timeout_ms);
+    bool ended = companion_finish(c, timeout_ms);
     if (!ended)
         atomic_store(c->given_up, true);
     while (ended && c->pid > 0 && waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)

@@ -43,7 +43,10 @@ int companion_socket(const struct companion *companion);
  */
 bool companion_has_ended(struct companion *companion, int *wait_status);
 
-/* Has it finish, waits for that and frees. False when it did not within timeout_ms: then it is killed when
+/* Has it finish, and waits for that. Whether it did within wait_ms; it may be asked again. */
+bool companion_finish(struct companion *companion, int wait_ms);
+
+/* The same, and frees. False when it did not within timeout_ms: then it is killed when
  * this process ends. */
 bool companion_end(struct companion **companion, int timeout_ms);
 

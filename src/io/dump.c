@@ -495,6 +495,11 @@ struct dump *dump_new(const struct dump_options *options)
     return dump;
 }
 
+bool dump_finish(struct dump *dump, int wait_ms)
+{
+    return dump->writer == NULL || dump_writer_finish(dump->writer, wait_ms);
+}
+
 void dump_free(struct dump **dump, int timeout_ms)
 {
     struct dump *d = *dump;

@@ -69,6 +69,10 @@ struct dump *dump_new(const struct dump_options *options);
  * under way. */
 void dump_free(struct dump **dump, int timeout_ms);
 
+/* Before that: whether everything is written, within wait_ms. Nothing may be begun any more; it may be asked
+ * again. */
+bool dump_finish(struct dump *dump, int wait_ms);
+
 /* At the end of each of the loop's turns: what was begun or added reaches the other process now, and the log
  * hears how it fares. */
 void dump_turn(struct dump *dump, int64_t now_mono_ms);

@@ -29,10 +29,12 @@ _Static_assert(sizeof(struct frame) % alignof(max_align_t) == 0, "records are al
 
 _Static_assert(ATOMIC_LONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2, "processes share these words");
 
+enum sleep { AWAKE, ASLEEP, DOZING };
+
 /* What both sides see. */
 struct shared_ring {
     alignas(CACHE_LINE) _Atomic size_t head; /* of who puts */
-    _Atomic int sleeping;
+    _Atomic int sleeping;                    /* enum sleep */
     alignas(CACHE_LINE) _Atomic size_t tail; /* of who takes */
     alignas(CACHE_LINE) char bytes[];
 };
@@ -171,8 +173,9 @@ void dump_queue_put(struct dump_queue *queue, size_t len)
 
 void dump_queue_wake(struct dump_queue *queue)
 {
-    if (atomic_load(&queue->ring->sleeping) != 0 && dump_queue_used(queue) > 0 &&
-        atomic_exchange(&queue->ring->sleeping, 0) != 0)
+    int sleeping = atomic_load(&queue->ring->sleeping);
+    if (sleeping != AWAKE && dump_queue_used(queue) > (sleeping == DOZING ? queue->size / 4 : 0) &&
+        atomic_exchange(&queue->ring->sleeping, AWAKE) != AWAKE)
         (void)eventfd_write(queue->event_fd, 1);
 }
 
@@ -204,15 +207,17 @@ void dump_queue_drop(struct dump_queue *queue)
 
 /* Who puts looks at `sleeping` after it has moved head, who takes at head after it has set `sleeping`: one of
  * them sees the other. */
-bool dump_queue_sleep(struct dump_queue *queue, int peer_fd)
+bool dump_queue_sleep(struct dump_queue *queue, int peer_fd, int doze_ms)
 {
     struct pollfd fds[] = {{.fd = queue->event_fd, .events = POLLIN}, {.fd = peer_fd, .events = POLLRDHUP}};
     eventfd_t count;
     int n = 0;
-    atomic_store(&queue->ring->sleeping, 1);
-    if (atomic_load(&queue->ring->head) == atomic_load_explicit(&queue->ring->tail, memory_order_relaxed))
-        n = poll(fds, 2, -1);
-    atomic_store(&queue->ring->sleeping, 0);
+    atomic_store(&queue->ring->sleeping, doze_ms >= 0 ? DOZING : ASLEEP);
+    size_t used =
+        atomic_load(&queue->ring->head) - atomic_load_explicit(&queue->ring->tail, memory_order_relaxed);
+    if (used <= (doze_ms >= 0 ? queue->size / 4 : 0))
+        n = poll(fds, 2, doze_ms);
+    atomic_store(&queue->ring->sleeping, AWAKE);
     (void)eventfd_read(queue->event_fd, &count);
     return n <= 0 || fds[1].revents == 0;
 }

@@ -52,8 +52,9 @@ void dump_queue_wake(struct dump_queue *queue);
 const void *dump_queue_peek(struct dump_queue *queue, size_t *len);
 void dump_queue_drop(struct dump_queue *queue);
 
-/* Sleeps until there is a record, or a signal came. peer_fd: a socket to who puts. False when the other end
- * of it has been closed or shut down: then all that was ever put is in the queue. */
-bool dump_queue_sleep(struct dump_queue *queue, int peer_fd);
+/* Sleeps until there is a record, or a signal came; with doze_ms >= 0 for that long, or until a quarter of
+ * the queue is used: so who puts has to wake nobody for each record. peer_fd: a socket to who puts. False
+ * when the other end of it has been closed or shut down: then all that was ever put is in the queue. */
+bool dump_queue_sleep(struct dump_queue *queue, int peer_fd, int doze_ms);
 
 #endif

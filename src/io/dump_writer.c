@@ -18,7 +18,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define FLUSH_MS  50 /* so long what was streamed waits in memory at most, when there is no end of records */
+#define FLUSH_MS  50 /* so long records and what was streamed wait at most */
 #define SLOTS_MIN 64
 #define FILES_MAX 64 /* descriptors on their way */
 
@@ -230,6 +230,20 @@ static void flush_in_time(struct dump_writer *writer)
     flush_dirty(writer);
 }
 
+/* The first record after a quiet time is written at once. While more may come they are gathered: to be woken
+ * for each of them would cost the worker, and what it has in the processor's caches, more than the record.
+ * False when the worker has ended. */
+static bool rest(struct dump_writer *writer)
+{
+    int64_t left_ms = writer->flush_ms - clock_mono_ms();
+    if (left_ms <= 0 && writer->dirty_count == 0)
+        return dump_queue_sleep(writer->options.queue, writer->socket, -1);
+    if (left_ms > 0)
+        return dump_queue_sleep(writer->options.queue, writer->socket, (int)left_ms);
+    flush_in_time(writer);
+    return true;
+}
+
 static void end_all(struct dump_writer *writer)
 {
     for (size_t i = 0; i < writer->slot_count; i++)
@@ -255,11 +269,11 @@ static void run(void *arg, int socket)
             flush_in_time(writer);
             continue;
         }
-        flush_dirty(writer);
         if (ending)
             break;
-        ending = !dump_queue_sleep(writer->options.queue, socket);
+        ending = !rest(writer);
     }
+    flush_dirty(writer);
     end_all(writer);
 }
 
@@ -304,6 +318,11 @@ struct dump_writer *dump_writer_new(const struct dump_writer_options *options)
         return NULL;
     }
     return writer;
+}
+
+bool dump_writer_finish(struct dump_writer *writer, int wait_ms)
+{
+    return companion_finish(writer->companion, wait_ms);
 }
 
 bool dump_writer_end(struct dump_writer **writer, int timeout_ms)

@@ -34,6 +34,9 @@ struct dump_writer *dump_writer_new(const struct dump_writer_options *options);
  * ends with this process at the latest. */
 bool dump_writer_end(struct dump_writer **writer, int timeout_ms);
 
+/* The same without the end: whether it has written everything. It may be asked again. */
+bool dump_writer_finish(struct dump_writer *writer, int wait_ms);
+
 /* Hands a descriptor over, which stays the caller's too, for a DUMP_REQUEST_FILE with that number. False when
  * there are too many on their way. */
 bool dump_writer_give(struct dump_writer *writer, int fd, uint32_t *number);

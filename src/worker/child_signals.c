@@ -37,6 +37,13 @@ static void on_signal(struct loop_watch *watch, uint32_t events)
     }
 }
 
+void child_signals_look(struct child_signals *signals)
+{
+    signals->draining = true;    /* there is nothing left to drain */
+    signals->child_ended = NULL; /* and a process of its own ends because it was told to */
+    on_signal(&signals->signal_watch, 0);
+}
+
 static void on_master_gone(struct loop_watch *watch, uint32_t events)
 {
     struct child_signals *signals = LOOP_OWNER(watch, struct child_signals, lifeline_watch);

@@ -25,4 +25,7 @@ int child_signals_init(struct child_signals *signals, struct loop *loop, int lif
                        void (*drain)(void *arg), void *arg);
 void child_signals_fini(struct child_signals *signals);
 
+/* For a child that ends and whose loop turns no more: takes what has come meanwhile, at_once above all. */
+void child_signals_look(struct child_signals *signals);
+
 #endif

@@ -28,6 +28,7 @@
 #define RELOAD_GRACE_MS  1000 /* how long idle connections live on when a new generation took over */
 #define DUMP_END_MS      2000 /* how long a worker that has drained waits for its dumps to be written */
 #define DUMP_QUIT_MS     100  /* and one that ends at once */
+#define DUMP_LOOK_MS     20   /* so long it does not look whether that is what it is told meanwhile */
 #define UPSTREAM_RESERVE 1024 /* idle upstream connections beyond one per client */
 
 struct worker {
@@ -297,6 +298,14 @@ static int dump_end_ms(const struct worker *worker)
     return half_ms < DUMP_END_MS ? (int)half_ms : DUMP_END_MS;
 }
 
+static void await_dumps(struct worker *worker)
+{
+    int64_t begin_ms = clock_mono_ms();
+    while (!dump_finish(worker->dump, DUMP_LOOK_MS) && clock_mono_ms() - begin_ms < dump_end_ms(worker))
+        if (worker->signals.loop != NULL)
+            child_signals_look(&worker->signals);
+}
+
 static void free_parts(struct worker *worker)
 {
     const size_t count = worker->heritage->conf->providers.count;
@@ -306,7 +315,9 @@ static void free_parts(struct worker *worker)
     tracer_free(&worker->tracer);
     store_free(&worker->store);
     counts_fini(&worker->counts);
-    dump_free(&worker->dump, dump_end_ms(worker));
+    if (worker->dump != NULL)
+        await_dumps(worker);
+    dump_free(&worker->dump, 0);
     for (size_t i = 0; worker->pools != NULL && i < count; i++)
         pool_fini(&worker->pools[i]);
     free(worker->pools);

@@ -231,7 +231,7 @@ everything() {
     scrape $scraped_port
     scenario everything-get-1k "$1" 1 64 0 /openai/v1/models all off
     scenario everything-post-10k "$1" 1 64 10240 /openai/v1/chat/completions all off
-    events events-everything $((2 * $1)) 100 all off
+    events events-everything $((2 + $1)) 100 all off
     stop all
     [ "$2" != 0 ] || { stop off; return 0; }
     claviger metrics "$proxy_cpu" 1 "usage = false $scraped"

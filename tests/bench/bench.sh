@@ -105,7 +105,7 @@ if [ $quick = yes ]; then
     want https && scenario https 3 1 64 0 /https/v1/models $proxies
     want pool && scenario pool-8 5 1 64 0 /v1/models pool-8 pool-1
     want beside && beside 2 2000
-    want events && events events-100 6 100 claviger nginx
+    want events && events events-100 5 100 claviger nginx
     want memory && memory 2000
     want portkey && portkey_beside 1
     want everything && everything 2 0

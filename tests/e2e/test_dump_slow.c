@@ -380,6 +380,15 @@ static bool list_descriptors(pid_t pid, struct descriptors *fds)
     return seen;
 }
 
+/* A file is open for a moment longer than its text takes to be there. */
+static bool has_no_file(void *arg)
+{
+    static struct descriptors fds;
+    const pid_t *pid = arg;
+
+    return !list_descriptors(*pid, &fds) || fds.count == 2;
+}
+
 static bool shares_a_socket(const struct descriptors *a, const struct descriptors *b)
 {
     for (size_t i = 0; i < a->count; i++)
@@ -404,6 +413,7 @@ START_TEST(what_it_has)
     post(&d, 1000);
     ck_assert(util_wait(has_files, &d, WAIT_MS)); /* so it has made itself ready */
     writer = writer_of(&d);
+    ck_assert(util_wait(has_no_file, &writer, WAIT_MS));
     if (list_descriptors(writer, &of_writer) && list_descriptors(worker_of(&d), &of_worker) &&
         list_descriptors(d.bench.daemon.pid, &of_master)) {
         ck_assert_uint_eq(of_writer.count, 2);

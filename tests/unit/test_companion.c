@@ -140,7 +140,7 @@ START_TEST(test_what_it_is)
     start();
     ck_assert_int_eq(words->others, 1);
     ck_assert_int_eq(words->nice, 19);
-    ck_assert_int_eq(words->policy, SCHED_IDLE);
+    ck_assert_int_eq(words->policy, SCHED_BATCH);
     ck_assert_str_eq(words->title, "test: beside");
     ck_assert_int_eq(words->confined, 1);
     if (read_locked() > 0) /* AddressSanitizer lets nobody */

@@ -214,7 +214,7 @@ static void take_all(_Atomic uint32_t *count)
         if (record == NULL && ended)
             return;
         if (record == NULL) {
-            ended = !dump_queue_sleep(queue, ends[1]);
+            ended = !dump_queue_sleep(queue, ends[1], (int)(*count % 3) - 1);
             continue;
         }
         for (size_t i = 0; i < len / sizeof(*record); i++)
@@ -267,6 +267,41 @@ START_TEST(test_threads)
     pthread_join(thread, NULL);
     ck_assert_uint_eq(count, RECORDS);
     expect_empty();
+}
+END_TEST
+
+static void *doze(void *arg)
+{
+    size_t *used = arg;
+
+    ck_assert(dump_queue_sleep(queue, ends[1], 60000));
+    *used = dump_queue_used(queue);
+    return NULL;
+}
+
+/* Who dozes is not woken for a record, but for many. */
+START_TEST(test_dozing)
+{
+    size_t used = 0;
+    pthread_t thread;
+
+    open_ends();
+    ck_assert_int_eq(pthread_create(&thread, NULL, doze, &used), 0);
+    while (dump_queue_used(queue) <= SIZE / 4) {
+        ck_assert(put("x", 1, 0));
+        dump_queue_wake(queue);
+        sched_yield();
+    }
+    for (void *none; pthread_tryjoin_np(thread, &none) != 0;) /* it may begin just now */
+        dump_queue_wake(queue);
+    ck_assert_uint_gt(used, SIZE / 4);
+    /* For no longer than it was told; and not at all with so much to do. */
+    ck_assert(dump_queue_sleep(queue, ends[1], 60000));
+    while (dump_queue_used(queue) > 0)
+        expect("x", 1);
+    ck_assert(dump_queue_sleep(queue, ends[1], 1));
+    ck_assert_int_eq(shutdown(ends[0], SHUT_WR), 0);
+    ck_assert(!dump_queue_sleep(queue, ends[1], 60000));
 }
 END_TEST
 
@@ -346,6 +381,7 @@ int main(void)
     tcase_add_test(tc, test_ring);
     tcase_add_test(tc, test_wiped);
     tcase_add_test(tc, test_harm);
+    tcase_add_test(tc, test_dozing);
     tcase_add_test(tc, test_threads);
     tcase_add_test(tc, test_processes);
     tcase_add_loop_test(tc, test_killed, 0, 10);
