@@ -88,6 +88,9 @@ pid_t daemon_pid_in_file(const struct daemon *d);
 /* The pids of the processes whose title begins with "clavigerd: " and `role`; how many. */
 size_t daemon_children(const struct daemon *d, const char *role, pid_t *pids, size_t max);
 
+/* The process that writes the dumps of worker 0. Nobody else waits until it has its name, so this does. */
+pid_t daemon_writer_of(pid_t worker);
+
 /* Waits until just `count` workers live, none of them `not_pid`. false after timeout_ms. */
 bool daemon_wait_workers(const struct daemon *d, size_t count, pid_t not_pid, int timeout_ms);
 

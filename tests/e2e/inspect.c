@@ -364,3 +364,23 @@ const char *run_err(const struct run *run)
 {
     return run->err.len > 0 ? run->err.data : "";
 }
+
+struct writer {
+    struct daemon worker;
+    pid_t pid;
+};
+
+static bool has_writer(void *arg)
+{
+    struct writer *w = arg;
+
+    return daemon_children(&w->worker, "dumps of worker 0", &w->pid, 1) == 1;
+}
+
+pid_t daemon_writer_of(pid_t worker)
+{
+    struct writer w = {.worker.pid = worker};
+
+    ck_assert(util_wait(has_writer, &w, 10000));
+    return w.pid;
+}

@@ -241,25 +241,9 @@ static pid_t worker_of(const struct dumps *d)
     return pid;
 }
 
-struct writer {
-    struct daemon worker;
-    pid_t pid;
-};
-
-static bool has_writer(void *arg)
-{
-    struct writer *w = arg;
-
-    return daemon_children(&w->worker, "dumps of worker 0", &w->pid, 1) == 1;
-}
-
-/* Nobody waits for it to be ready, so the test does. */
 static pid_t writer_of(const struct dumps *d)
 {
-    struct writer w = {.worker.pid = worker_of(d)};
-
-    ck_assert(util_wait(has_writer, &w, WAIT_MS));
-    return w.pid;
+    return daemon_writer_of(worker_of(d));
 }
 
 static bool has_ended(void *arg)

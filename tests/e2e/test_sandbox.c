@@ -49,25 +49,6 @@ static void switch_dumps_on(struct bench *b, mode_t mode)
     daemon_text(&b->daemon.top, "dump { dir = \"%s\" }\n", dir);
 }
 
-struct writer {
-    struct daemon worker;
-    pid_t pid;
-};
-
-static bool has_writer(void *arg)
-{
-    struct writer *w = arg;
-    return daemon_children(&w->worker, "dumps of worker 0", &w->pid, 1) == 1;
-}
-
-/* What writes the dumps of that worker; nobody waits for it to be ready, so the test does. */
-static pid_t writer_of(pid_t worker)
-{
-    struct writer w = {.worker.pid = worker};
-    ck_assert(util_wait(has_writer, &w, 10000));
-    return w.pid;
-}
-
 struct expected {
     pid_t pid;
     const char *name;
@@ -123,7 +104,7 @@ START_TEST(children_are_confined)
     daemon_start(&b.daemon);
     pid_t worker = child_of(&b.daemon, "worker");
     pid_t admin = child_of(&b.daemon, "admin");
-    pid_t writer = writer_of(worker);
+    pid_t writer = daemon_writer_of(worker);
     if (_i == 0 || !filtered_already) {
         ck_assert(status_is(worker, "Seccomp", expected));
         ck_assert(status_is(admin, "Seccomp", expected));
@@ -156,7 +137,7 @@ START_TEST(no_capability_is_left)
     switch_dumps_on(&b, 0777);
     daemon_start(&b.daemon);
     pid_t worker = child_of(&b.daemon, "worker");
-    pid_t pids[] = {worker, child_of(&b.daemon, "admin"), writer_of(worker)};
+    pid_t pids[] = {worker, child_of(&b.daemon, "admin"), daemon_writer_of(worker)};
     for (size_t i = 0; i < 3; i++) {
         for (size_t j = 0; j < sizeof(sets) / sizeof(sets[0]); j++)
             ck_assert_msg(status_is(pids[i], sets[j], "0000000000000000"), "process %zu: %s", i, sets[j]);
