@@ -13,12 +13,13 @@ static void copy_text(const char *text, char *out, size_t size)
 {
     (void)snprintf(out, size, "%s", text ? text : "");
     for (char *c = out; *c != '\0'; c++) {
-        /* C1 control characters too (U+0080 to U+009F), which have two bytes */
-        if ((unsigned char)*c < ' ' || *c == 0x7f ||
-            ((unsigned char)c[0] == 0xc2 && (unsigned char)c[1] < 0xa0))
+        unsigned char byte = (unsigned char)c[0];
+        /* C1 control characters (U+0080 to U+009F) have two bytes. */
+        bool is_c1 = byte == 0xc2 && (unsigned char)c[1] >= 0x80 && (unsigned char)c[1] < 0xa0;
+        if (byte < ' ' || byte == 0x7f || is_c1)
             *c = '?';
-        else if (c > out && c[-1] == '?' && ((unsigned char)*c & 0xc0) == 0x80)
-            *c = '?';
+        if (is_c1)
+            *++c = '?';
     }
 }
 
