@@ -6,6 +6,7 @@
 
 #include <sqlite3.h>
 #include <stddef.h>
+#include <string.h>
 
 #define REGION_BYTES 32768   /* of the index, each of its parts */
 #define FORMAT       3007000 /* the first word: of SQLite 3.7.0, and of all since */
@@ -17,11 +18,22 @@ static bool is_header(const volatile uint32_t *header)
     return header[0] == FORMAT && *is_init == 1;
 }
 
+/* Elsewhere there is no index, and SQLite would not let go of one that it is asked for. */
+static bool has_wal(struct sqlite3 *db)
+{
+    sqlite3_stmt *stmt = NULL;
+    bool has = sqlite3_prepare_v2(db, "PRAGMA journal_mode", -1, &stmt, NULL) == SQLITE_OK &&
+               sqlite3_step(stmt) == SQLITE_ROW &&
+               strcmp((const char *)sqlite3_column_text(stmt, 0), "wal") == 0;
+    sqlite3_finalize(stmt);
+    return has;
+}
+
 void store_index_open(struct store_index *index, struct sqlite3 *db)
 {
     sqlite3_file *file = NULL;
     void volatile *region = NULL;
-    if (index->header != NULL ||
+    if (index->header != NULL || !has_wal(db) ||
         sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK || file == NULL ||
         file->pMethods == NULL || file->pMethods->iVersion < 2 || file->pMethods->xShmMap == NULL ||
         file->pMethods->xShmMap(file, 0, REGION_BYTES, 0, &region) != SQLITE_OK || region == NULL)

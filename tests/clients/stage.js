@@ -150,6 +150,13 @@ export class Stage {
             ? fs.readFileSync(this.file(name), 'utf8') : '')).join('');
     }
 
+    /* Lines of requests are gathered for a moment before they are written. */
+    async awaitLog(pattern) {
+        for (let tries = 0; !pattern.test(this.log()) && tries < 1000; tries++) {
+            await new Promise((resolve) => setTimeout(resolve, 10));
+        }
+    }
+
     /* The daemon's exit status. */
     async close() {
         const how = await stop(this.daemon);

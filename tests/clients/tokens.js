@@ -96,7 +96,9 @@ test('anthropic: a token in Authorization', async () => {
     assert.deepEqual(stage.requests(mark), [`${KEYS[1]} 200`]);
 });
 
-test('the log has names and no token', () => {
+test('the log has names and no token', async () => {
+    await stage.awaitLog(/ alice openai POST \/openai\/v1\/chat\/completions 200 2 /);
+    await stage.awaitLog(/ alice anthropic POST \/anthropic\/v1\/messages 200 1 /);
     const log = stage.log();
     assert.match(log, / alice openai POST \/openai\/v1\/chat\/completions 200 2 /);
     assert.match(log, / only_openai anthropic POST \/anthropic\/v1\/messages 403 0 /);
