@@ -154,7 +154,10 @@ void *dump_queue_reserve(struct dump_queue *queue, size_t len, size_t spare)
     size_t need = rounded(len);
     size_t to_end = queue->size - queue->head % queue->size;
     size_t skipped = to_end < need ? to_end : 0; /* a record is in one piece */
-    if (skipped + need + spare > free_room(queue))
+    size_t room = free_room(queue);
+    if (room < queue->size - queue->size / 4)
+        dump_queue_wake(queue);
+    if (skipped + need + spare > room)
         return find_no_room(queue);
     if (skipped > 0)
         skip(queue, skipped);

@@ -37,7 +37,8 @@ size_t dump_queue_used(const struct dump_queue *queue);
 bool dump_queue_takes(struct dump_queue *queue, size_t need);
 
 /* Room for a record of len bytes, such that `spare` more bytes stay free behind it. NULL when there is not so
- * much. What was reserved and not put is forgotten. */
+ * much. What was reserved and not put is forgotten. Once a quarter of the queue is used it wakes the other
+ * side by itself: more may follow than the queue has room for before anybody calls dump_queue_wake(). */
 void *dump_queue_reserve(struct dump_queue *queue, size_t len, size_t spare);
 
 /* The record is there; len: as reserved, or shorter. */

@@ -10,11 +10,13 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SIZE 4096
@@ -305,6 +307,57 @@ START_TEST(test_dozing)
 }
 END_TEST
 
+struct sleeper {
+    int doze_ms;
+    _Atomic pid_t tid;
+};
+
+static void *sleep_once(void *arg)
+{
+    struct sleeper *sleeper = arg;
+
+    sleeper->tid = gettid();
+    ck_assert(dump_queue_sleep(queue, ends[1], sleeper->doze_ms));
+    return NULL;
+}
+
+static void await_asleep(const struct sleeper *sleeper)
+{
+    char path[64];
+    char state = ' ';
+
+    while (sleeper->tid == 0)
+        sched_yield();
+    snprintf(path, sizeof(path), "/proc/self/task/%d/stat", (int)sleeper->tid);
+    while (state != 'S') {
+        FILE *file = fopen(path, "r");
+
+        ck_assert_ptr_nonnull(file);
+        ck_assert_int_eq(fscanf(file, "%*d (%*[^)]) %c", &state), 1);
+        fclose(file);
+    }
+}
+
+/* Who puts much at once does not fill the queue while the other side sleeps. */
+START_TEST(test_much_at_once)
+{
+    static const int doze_ms[] = {-1, 600000};
+    struct sleeper sleeper = {.doze_ms = doze_ms[_i]};
+    struct timespec limit;
+    pthread_t thread;
+
+    open_ends();
+    ck_assert_int_eq(pthread_create(&thread, NULL, sleep_once, &sleeper), 0);
+    await_asleep(&sleeper);
+    while (dump_queue_used(queue) <= SIZE / 4)
+        ck_assert(put("x", 1, 0));
+    ck_assert(put("x", 1, 0));
+    ck_assert_int_eq(clock_gettime(CLOCK_REALTIME, &limit), 0);
+    limit.tv_sec += 10;
+    ck_assert_int_eq(pthread_timedjoin_np(thread, NULL, &limit), 0);
+}
+END_TEST
+
 /* A process that takes; *count is shared. */
 static pid_t fork_taker(_Atomic uint32_t **count)
 {
@@ -382,6 +435,7 @@ int main(void)
     tcase_add_test(tc, test_wiped);
     tcase_add_test(tc, test_harm);
     tcase_add_test(tc, test_dozing);
+    tcase_add_loop_test(tc, test_much_at_once, 0, 2);
     tcase_add_test(tc, test_threads);
     tcase_add_test(tc, test_processes);
     tcase_add_loop_test(tc, test_killed, 0, 10);
