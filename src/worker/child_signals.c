@@ -57,8 +57,9 @@ int child_signals_init(struct child_signals *signals, struct loop *loop, int lif
 {
     sigset_t set;
     *signals = (struct child_signals){.loop = loop, .drain = drain, .arg = arg};
-    signals->signal_watch.fn = on_signal;
-    signals->lifeline_watch.fn = on_master_gone;
+    /* Where this fails, child_signals_look() and child_signals_fini() may come all the same. */
+    signals->signal_watch = (struct loop_watch){.fn = on_signal, .fd = -1};
+    signals->lifeline_watch = (struct loop_watch){.fn = on_master_gone, .fd = -1};
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGQUIT);
