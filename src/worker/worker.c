@@ -226,7 +226,12 @@ static int make_dump(struct worker *worker)
         .sandbox = conf->sandbox,
     };
     worker->dump = dump_new(&options);
-    return worker->dump != NULL ? 0 : -1;
+    if (worker->dump != NULL)
+        return 0;
+    int error = errno;
+    log_error("dump: the process that writes to %s cannot be started: %s", conf->dump.dir, strerror(error));
+    errno = error;
+    return -1;
 }
 
 static int make_parts(struct worker *worker)

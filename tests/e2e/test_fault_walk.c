@@ -203,6 +203,8 @@ static void live_once(int kind, int role, unsigned long number, const char *func
                   daemon_log_has(&b.daemon, b.daemon.conf)));
     else
         serve_and_stop(&b, &w);
+    if (atomic_load(&faults->fired) && role == FAULTS_WORKER && strcmp(faults->what, "fork") == 0)
+        MUST(&b.daemon, daemon_log_has(&b.daemon, "/dumps cannot be started: Resource temporarily"));
     MUST(&b.daemon, !daemon_log_has(&b.daemon, "was killed by signal"));
     MUST(&b.daemon, !daemon_log_has(&b.daemon, "Sanitizer"));
     while (waitpid(-1, NULL, WNOHANG) > 0) /* whom a failed start left to us */
