@@ -158,6 +158,7 @@ START_TEST(what_is_kept_is_bounded)
 }
 END_TEST
 
+/* valgrind's allocator does not tell. */
 static size_t in_use(void)
 {
     struct mallinfo2 info = mallinfo2();
@@ -180,7 +181,7 @@ START_TEST(what_is_kept_of_large_blocks_is_bounded)
             recycle_free(blocks[i][k]);
     size_t kept = in_use() - before;
     ck_assert_uint_lt(kept, RECYCLE_KEEP_LARGE_BYTES + slack);
-    ck_assert(!keeps || kept > RECYCLE_KEEP_LARGE_BYTES / 2);
+    ck_assert(!keeps || in_use() == 0 || kept > RECYCLE_KEEP_LARGE_BYTES / 2);
     for (int i = 0; i < 100; i++) { /* what goes out makes room again */
         void *block = recycle_malloc(RECYCLE_LARGE_BYTES * 2);
         recycle_free(block);
