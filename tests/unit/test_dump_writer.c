@@ -278,6 +278,10 @@ START_TEST(test_many_spooled)
             ck_assert_str_eq(strstr(text, "\r\n\r\n"), "\r\n\r\nin a file");
             free(text);
         }
+        snprintf(name, sizeof(name),
+                 "openai/passthrough/%u000-v1-chat-completions-0123456789abcdef-%u.req_error.txt",
+                 (unsigned)round, FILES_AT_ONCE);
+        expect_file(name, NOTE); /* comes last */
         expect_note(FILES_AT_ONCE, round);
     }
     spool_fini(&spool);
